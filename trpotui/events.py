@@ -1,0 +1,184 @@
+"""What a run tells the world: frozen records of plain numbers, never tensors.
+
+`trpotui.rl.trainer.train` yields them; the command line, the app and the run directory read them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class StopReason(StrEnum):
+    """Why a run ended."""
+
+    STEPS_REACHED = "steps_reached"
+    SOLVED = "solved"
+    STOPPED = "stopped"
+
+
+class RejectReason(StrEnum):
+    """Why a step, or one try of its line search, was refused."""
+
+    KL_TOO_LARGE = "kl_too_large"
+    NO_GAIN = "no_gain"
+    NOT_FINITE = "not_finite"
+    ZERO_GRADIENT = "zero_gradient"
+    NOT_POSITIVE_CURVATURE = "not_positive_curvature"
+
+
+@dataclass(frozen=True, kw_only=True)
+class LineSearchTry:
+    """One candidate of the line search: old parameters + fraction * full step."""
+
+    fraction: float
+    kl: float
+    """Mean D_KL(old || candidate) over the whole batch, in nats."""
+    gain: float
+    """Surrogate at the candidate minus surrogate at the old parameters."""
+    reject_reason: RejectReason | None
+    """None when this candidate was taken."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrustRegionStep:
+    """One natural-gradient step, in the symbols of the TRPO paper (appendix C).
+
+    g is the gradient of the surrogate, H the damped Fisher matrix, x the solution of H x = g.
+    """
+
+    max_kl: float
+    """delta, in nats."""
+    grad_norm: float
+    g_dot_x: float
+    x_h_x: float
+    step_scale: float
+    """beta = sqrt(2 delta / x^T H x): the full step is beta x."""
+    expected_gain: float
+    """g^T (fraction beta x): what the linear model promised for the step that was kept."""
+    cg_residuals: tuple[float, ...]
+    """||H x_k - g|| / ||g|| after 0, 1, 2, ... conjugate-gradient iterations."""
+    tries: tuple[LineSearchTry, ...]
+    accepted: bool
+    step_fraction: float
+    """Share of the full step that was kept; 0 when it was refused."""
+    kl: float
+    """D_KL(old || kept) in nats; 0 when the step was refused, because the old policy was kept."""
+    surrogate_gain: float
+    reject_reason: RejectReason | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunStarted:
+    """The first event of a run: what is about to be trained."""
+
+    algorithm: str
+    environment_id: str
+    device: str
+    seed: int
+    total_steps: int
+    n_envs: int
+    steps_per_update: int
+    actor_parameters: int
+    critic_parameters: int
+    solved_at: float | None
+    """Mean evaluation return at which the environment counts as solved; None when it has none."""
+    first_update: int
+    """Updates already done when the run started: 0, or more after a resume."""
+    first_step: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class EpisodesFinished:
+    """The episodes that ended during one rollout, in the order in which they ended."""
+
+    steps: int
+    """Environment steps of the run after that rollout."""
+    returns: tuple[float, ...]
+    lengths: tuple[int, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class UpdateFinished:
+    """One update. A value that does not apply to the algorithm is None."""
+
+    update: int
+    steps: int
+    episodes: int
+    """Episodes finished since the run began."""
+    seconds: float
+    """Training time so far, pauses excluded."""
+    steps_per_second: float
+    """Environment steps per second of this update, its rollout included."""
+    return_mean: float | None
+    """Over the episodes that ended in this rollout; None when none did. Likewise below."""
+    return_min: float | None
+    return_max: float | None
+    length_mean: float | None
+    kl: float
+    entropy: float
+    """Mean entropy of the policy that collected the rollout, in nats."""
+    value_loss: float
+    """Mean squared error of the critic on its targets after its fit."""
+    explained_variance: float
+    """1 - Var(targets - values) / Var(targets) of the values that the advantages were made of."""
+    grad_norm: float
+    max_kl: float | None = None
+    surrogate_gain: float | None = None
+    trust_region: TrustRegionStep | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluationFinished:
+    """Greedy episodes of the policy as it was after `update`."""
+
+    update: int
+    steps: int
+    episodes: int
+    mean: float
+    std: float
+    minimum: float
+    maximum: float
+    is_best: bool
+    solved: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class CheckpointSaved:
+    """Everything needed to go on from `update` is on disk."""
+
+    update: int
+    steps: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Notice:
+    """Something that the person should know and that is no number: a fallback, a failed write."""
+
+    message: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunFinished:
+    """The last event of a run that was not ended by an exception."""
+
+    reason: StopReason
+    update: int
+    steps: int
+    episodes: int
+    seconds: float
+    best_mean: float | None
+    """Mean return of the best evaluation; None when there was no evaluation."""
+    best_std: float | None
+    best_episodes: int | None
+
+
+Event = (
+    RunStarted
+    | EpisodesFinished
+    | UpdateFinished
+    | EvaluationFinished
+    | CheckpointSaved
+    | Notice
+    | RunFinished
+)

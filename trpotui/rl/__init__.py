@@ -1,0 +1,1 @@
+"""The learning core: numpy, torch and gymnasium only, no screen and no files."""
