@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -184,3 +184,32 @@ class Policy:
                 critic=layers("critic"),
                 moments=moments,
             )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Score:
+    """Returns of evaluation episodes in one line."""
+
+    episodes: int
+    mean: float
+    std: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class SavedPolicy:
+    """A policy together with where it came from: the content of a policy file."""
+
+    policy: Policy
+    algorithm: str
+    config: Mapping[str, Any]
+    """The run's configuration as plain data (`trpotui.config.RunConfig` as a dictionary)."""
+    seed: int
+    steps: int
+    """Environment steps that the policy was trained for."""
+    updates: int
+    score: Score | None
+    """Its last evaluation before it was saved; None when there was none."""
+    versions: Mapping[str, str]
+    """Versions of trpotui, python, torch, numpy and gymnasium that made it."""
+    created: str
+    """UTC time of saving, ISO 8601."""
