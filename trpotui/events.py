@@ -5,8 +5,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Any
 
 
 class StopReason(StrEnum):
@@ -152,6 +154,14 @@ class CheckpointSaved:
 
 
 @dataclass(frozen=True, kw_only=True)
+class HyperparametersChanged:
+    """Hyperparameters were changed while the run goes on, from the update after `update`."""
+
+    update: int
+    values: Mapping[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
 class Notice:
     """Something that the person should know and that is no number: a fallback, a failed write."""
 
@@ -179,6 +189,44 @@ Event = (
     | UpdateFinished
     | EvaluationFinished
     | CheckpointSaved
+    | HyperparametersChanged
     | Notice
     | RunFinished
 )
+
+
+def metrics_row(
+    report: UpdateFinished, evaluation: EvaluationFinished | None
+) -> dict[str, float | int | bool | str]:
+    """One line of metrics.jsonl: keys that do not apply are absent."""
+    step = report.trust_region
+    row: dict[str, float | int | bool | str | None] = {
+        "update": report.update,
+        "steps": report.steps,
+        "episodes": report.episodes,
+        "seconds": round(report.seconds, 6),
+        "steps_per_second": round(report.steps_per_second, 1),
+        "return_mean": report.return_mean,
+        "return_min": report.return_min,
+        "return_max": report.return_max,
+        "length_mean": report.length_mean,
+        "kl": report.kl,
+        "max_kl": report.max_kl,
+        "surrogate_gain": report.surrogate_gain,
+        "grad_norm": report.grad_norm,
+        "entropy": report.entropy,
+        "value_loss": report.value_loss,
+        "explained_variance": report.explained_variance,
+    }
+    if step is not None:
+        row |= {
+            "expected_gain": step.expected_gain,
+            "step_fraction": step.step_fraction,
+            "backtracks": max(len(step.tries) - 1, 0),
+            "accepted": step.accepted,
+            "reject_reason": step.reject_reason,
+            "cg_residual": step.cg_residuals[-1] if step.cg_residuals else None,
+        }
+    if evaluation is not None:
+        row |= {"eval_return": evaluation.mean, "eval_std": evaluation.std}
+    return {key: value for key, value in row.items() if value is not None}

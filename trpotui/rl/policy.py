@@ -120,6 +120,20 @@ class Policy:
         inputs = self.network_inputs(observations)
         return mlp_forward(self.critic, inputs, self.spec.activation)[:, 0]
 
+    def copy(self) -> Policy:
+        """The same policy in memory of its own."""
+
+        def copied(layers: tuple[Layer, ...]) -> tuple[Layer, ...]:
+            return tuple((weight.copy(), bias.copy()) for weight, bias in layers)
+
+        return Policy(
+            spec=self.spec,
+            actor=copied(self.actor),
+            log_std=None if self.log_std is None else self.log_std.copy(),
+            critic=copied(self.critic),
+            moments=self.moments,  # immutable
+        )
+
     def to_bytes(self) -> bytes:
         """Serialise for another process of this program, which reads it without torch."""
         header = {
@@ -193,6 +207,7 @@ class Score:
     episodes: int
     mean: float
     std: float
+    """Population standard deviation."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,0 +1,36 @@
+"""The algorithms by name. Reading the names costs no import of torch; `load_algorithm` does.
+
+A new algorithm is one module with a class like `trpotui.rl.algorithms.interface.Algorithm`, and one
+line here.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING
+
+from trpotui.config import did_you_mean
+from trpotui.errors import RequestError
+
+if TYPE_CHECKING:
+    from trpotui.rl.algorithms.interface import Algorithm
+
+ALGORITHMS = {
+    "trpo": "trpotui.rl.algorithms.trpo:Trpo",
+}
+
+
+def load_algorithm(name: str) -> type[Algorithm]:
+    """The class of an algorithm.
+
+    Raises:
+        RequestError: there is none of that name; the sentence lists those there are.
+    """
+    if name not in ALGORITHMS:
+        raise RequestError(
+            f"unknown algorithm '{name}'{did_you_mean(name, ALGORITHMS)} "
+            f"(there are: {', '.join(sorted(ALGORITHMS))})"
+        )
+    module, _, attribute = ALGORITHMS[name].partition(":")
+    algorithm: type[Algorithm] = getattr(importlib.import_module(module), attribute)
+    return algorithm

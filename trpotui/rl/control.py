@@ -1,0 +1,117 @@
+"""The one object through which a run is steered while it goes on, from any thread."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+from concurrent.futures import Future
+
+from trpotui.rl.policy import Policy
+
+
+class Interrupted(Exception):  # noqa: N818 - a signal, not an error
+    """The run was asked to stop: the rollout or update under way is abandoned."""
+
+
+class Control:
+    """Stop, pause, resume, one more update, changed hyperparameters, a copy of the policy.
+
+    Every method may be called from any thread. The trainer looks between updates; `stop` it also
+    looks for inside rollouts, conjugate gradient and line search.
+    """
+
+    def __init__(self) -> None:
+        self._condition = threading.Condition()
+        self._stop = threading.Event()
+        self._paused = False
+        self._updates_allowed = 0
+        self._changes: dict[str, object] = {}
+        self._snapshots: list[Future[Policy]] = []
+
+    def stop(self) -> None:
+        """End the run; the update under way is abandoned and what was learned is saved."""
+        with self._condition:
+            self._stop.set()
+            self._condition.notify_all()
+
+    @property
+    def stopping(self) -> bool:
+        """Whether `stop` was called."""
+        return self._stop.is_set()
+
+    def pause(self) -> None:
+        """Hold the run before its next update."""
+        with self._condition:
+            self._paused = True
+
+    def resume(self) -> None:
+        """Go on after `pause`."""
+        with self._condition:
+            self._paused = False
+            self._updates_allowed = 0
+            self._condition.notify_all()
+
+    @property
+    def paused(self) -> bool:
+        """Whether the run is held, or will be at the next update boundary."""
+        with self._condition:
+            return self._paused
+
+    def allow_one_update(self) -> None:
+        """Let a held run do one more update."""
+        with self._condition:
+            self._updates_allowed += 1
+            self._condition.notify_all()
+
+    def change(self, values: Mapping[str, object]) -> None:
+        """Change hyperparameters by name at the next update boundary."""
+        with self._condition:
+            self._changes.update(values)
+            self._condition.notify_all()
+
+    def snapshot(self) -> Future[Policy]:
+        """A copy of the policy, made at the next update boundary or while the run is held.
+
+        The future is cancelled when the run ends first.
+        """
+        with self._condition:
+            future: Future[Policy] = Future()
+            self._snapshots.append(future)
+            self._condition.notify_all()
+            return future
+
+    # what follows is for the trainer
+
+    def raise_if_stopping(self) -> None:
+        """Raise `Interrupted` when the run was asked to stop."""
+        if self._stop.is_set():
+            raise Interrupted
+
+    def take_changes(self) -> dict[str, object]:
+        """The changes asked for since the last call."""
+        with self._condition:
+            changes, self._changes = self._changes, {}
+            return changes
+
+    def take_snapshot_requests(self) -> list[Future[Policy]]:
+        """The futures that wait for a copy of the policy."""
+        with self._condition:
+            requests, self._snapshots = self._snapshots, []
+            return requests
+
+    def wait_while_paused(self) -> bool:
+        """Wait until the run may go on, or until something is asked of it.
+
+        Returns:
+            True when the next update may start, False when changes or snapshots are to be served
+            first and this is to be called again.
+        """
+        with self._condition:
+            while self._paused and not self._stop.is_set():
+                if self._changes or self._snapshots:
+                    return False
+                if self._updates_allowed:
+                    self._updates_allowed -= 1
+                    return True
+                self._condition.wait()
+            return True

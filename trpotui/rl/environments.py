@@ -1,0 +1,268 @@
+"""Gymnasium environments behind one batched interface with one meaning of "done".
+
+Legend: N environments.
+
+Vector environments differ in when they reset a finished episode (gymnasium's `AutoresetMode`).
+Here every step says the same four things, whatever the mode: the true successor observation, what
+ended, which observation to act on next, and which rows were real transitions at all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import gymnasium
+import numpy as np
+from gymnasium import spaces
+from gymnasium.vector import AutoresetMode, VectorEnv
+from numpy.typing import NDArray
+
+from trpotui.config import did_you_mean
+from trpotui.errors import EnvironmentFaultError, RequestError
+
+Bools = NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Step:
+    """What one step of N environments brought."""
+
+    successors: NDArray[Any]
+    """Observations that the actions led to [N, ...]; at the end of an episode the final one."""
+    observations: NDArray[Any]
+    """Observations to act on next [N, ...]: the successors, or a new episode's first. The same
+    object as `successors` where nothing differs."""
+    rewards: NDArray[np.float64]
+    terminated: Bools
+    """The episode reached a terminal state: the value of the successor is zero."""
+    truncated: Bools
+    """The episode was cut off and not terminated: the successor keeps its value."""
+    valid: Bools
+    """False where the environment only reset and ignored the action: no transition happened."""
+
+
+class BatchedEnvironment:
+    """N copies of an environment, with finished episodes counted and data checked.
+
+    Args:
+        environments: a vector environment that says its autoreset mode in its metadata.
+        name: how errors name it.
+
+    Raises:
+        EnvironmentFaultError: from `reset` and `step`, when the environment raises or hands out
+            data of a wrong shape or type, or that is not finite. Environment, step and field are
+            named; nothing of that step is handed on.
+    """
+
+    def __init__(self, environments: VectorEnv[Any, Any, Any], *, name: str) -> None:
+        self._environments = environments
+        self.name = name
+        self.n_envs = environments.num_envs
+        self.observation_space = environments.single_observation_space
+        self.action_space = environments.single_action_space
+        self._mode = environments.metadata.get("autoreset_mode")
+        if not isinstance(self._mode, AutoresetMode):
+            raise RequestError(
+                f"{name}: its vector environment does not say when it resets finished episodes "
+                "(metadata 'autoreset_mode')"
+            )
+        self._observation_shape = (self.n_envs, *(self.observation_space.shape or ()))
+        self._all_valid = np.ones(self.n_envs, dtype=np.bool_)
+        self._only_resets = np.zeros(self.n_envs, dtype=np.bool_)
+        self._steps = 0
+        self._clear_bookkeeping()
+
+    def reset(self, *, seed: int | Sequence[int]) -> NDArray[Any]:
+        """Start every environment anew and return the first observations [N, ...].
+
+        Args:
+            seed: one seed of the whole vector, or one for each environment; a native vector
+                environment draws all its copies from one generator and takes the first.
+        """
+        if not isinstance(seed, int) and not self.seeds_each:
+            seed = seed[0]
+        self._clear_bookkeeping()
+        self._only_resets[:] = False
+        try:
+            observations, _ = self._environments.reset(
+                seed=seed if isinstance(seed, int) else list(seed)
+            )
+        except Exception as error:
+            raise EnvironmentFaultError(self._raised("reset", error)) from error
+        return self._checked_observations(observations, "reset")
+
+    @property
+    def seeds_each(self) -> bool:
+        """Whether each copy takes a seed of its own."""
+        return isinstance(self._environments.unwrapped, gymnasium.vector.SyncVectorEnv)
+
+    def step(self, actions: NDArray[Any]) -> Step:
+        """Take one action [N, ...] in each environment."""
+        self._steps += 1
+        try:
+            observations, rewards, terminated, truncated, info = self._environments.step(actions)
+        except Exception as error:
+            raise EnvironmentFaultError(self._raised(f"step {self._steps}", error)) from error
+        observations = self._checked_observations(observations, f"step {self._steps}")
+        self._check_scalars(rewards, terminated, truncated)
+        truncated = truncated & ~terminated
+        ended = terminated | truncated
+        valid = self._all_valid
+        successors = observations
+        if self._mode is AutoresetMode.NEXT_STEP:
+            valid = ~self._only_resets
+            self._only_resets = ended
+        elif ended.any():
+            successors, observations = self._reset_now(observations, ended, info)
+        self._count(rewards, ended, valid)
+        return Step(successors, observations, rewards, terminated, truncated, valid)
+
+    def take_finished_episodes(self) -> tuple[list[float], list[int]]:
+        """Returns and lengths of the episodes that ended since the last call."""
+        finished = (self._finished_returns, self._finished_lengths)
+        self._finished_returns, self._finished_lengths = [], []
+        return finished
+
+    def close(self) -> None:
+        """Close the environments; closing twice does nothing."""
+        if not self._environments.closed:
+            self._environments.close()
+
+    def _reset_now(
+        self, observations: NDArray[Any], ended: Bools, info: Mapping[str, Any]
+    ) -> tuple[NDArray[Any], NDArray[Any]]:
+        """True successors, and the observations to act on, of a step that ended episodes."""
+        if self._mode is AutoresetMode.DISABLED:
+            try:
+                fresh, _ = self._environments.reset(options={"reset_mask": ended.copy()})
+            except Exception as error:
+                raise EnvironmentFaultError(self._raised("reset", error)) from error
+            fresh = self._checked_observations(fresh, "reset")
+            # rows that were not reset are taken from the step: a reset need not repeat them
+            rows = ended.reshape(-1, *[1] * (observations.ndim - 1))
+            return observations, np.where(rows, fresh, observations)
+        successors = observations.copy()
+        for index in np.flatnonzero(ended):
+            successors[index] = info["final_obs"][index]
+        return self._checked_observations(successors, f"step {self._steps}"), observations
+
+    def _count(self, rewards: NDArray[np.float64], ended: Bools, valid: Bools) -> None:
+        self._returns += rewards
+        self._lengths += valid
+        if ended.any():
+            self._finished_returns.extend(self._returns[ended].tolist())
+            self._finished_lengths.extend(self._lengths[ended].tolist())
+            self._returns[ended] = 0.0
+            self._lengths[ended] = 0
+
+    def _clear_bookkeeping(self) -> None:
+        self._returns = np.zeros(self.n_envs)
+        self._lengths = np.zeros(self.n_envs, dtype=np.int64)
+        self._finished_returns: list[float] = []
+        self._finished_lengths: list[int] = []
+
+    def _checked_observations(self, observations: Any, when: str) -> NDArray[Any]:
+        if not isinstance(observations, np.ndarray):
+            raise self._fault(when, "observation", f"is {type(observations).__name__}, no array")
+        if observations.shape != self._observation_shape:
+            raise self._fault(
+                when,
+                "observation",
+                f"has shape {observations.shape[1:]}, not {self._observation_shape[1:]}",
+            )
+        if observations.dtype != self.observation_space.dtype:
+            raise self._fault(
+                when,
+                "observation",
+                f"has dtype {observations.dtype}, not {self.observation_space.dtype}",
+            )
+        if isinstance(self.observation_space, spaces.Discrete):
+            first = int(self.observation_space.start)
+            last = first + int(self.observation_space.n) - 1
+            if observations.min() < first or observations.max() > last:
+                raise self._fault(when, "observation", f"is outside {first} to {last}")
+        elif not _all_finite(observations):
+            raise self._fault(when, "observation", "is not finite")
+        return observations
+
+    def _check_scalars(self, rewards: Any, terminated: Any, truncated: Any) -> None:
+        when = f"step {self._steps}"
+        for field, value in (
+            ("reward", rewards),
+            ("terminated", terminated),
+            ("truncated", truncated),
+        ):
+            if not isinstance(value, np.ndarray) or value.shape != (self.n_envs,):
+                shape = getattr(value, "shape", type(value).__name__)
+                raise self._fault(when, field, f"has shape {shape}, not ({self.n_envs},)")
+        for field, value in (("terminated", terminated), ("truncated", truncated)):
+            if value.dtype != np.bool_:
+                raise self._fault(when, field, f"has dtype {value.dtype}, not bool")
+        if rewards.dtype.kind not in "fiub":
+            raise self._fault(when, "reward", f"has dtype {rewards.dtype}, not a number's")
+        if not _all_finite(rewards):
+            raise self._fault(when, "reward", "is not finite")
+
+    def _fault(self, when: str, field: str, what: str) -> EnvironmentFaultError:
+        return EnvironmentFaultError(f"{self.name}: {when}: {field} {what}")
+
+    def _raised(self, when: str, error: Exception) -> str:
+        return f"{self.name}: {when} raised {type(error).__name__}: {error}"
+
+
+def make_environments(
+    environment_id: str, kwargs: Mapping[str, Any], *, n_envs: int
+) -> BatchedEnvironment:
+    """N copies of a registered environment: its native vector form, or a vector of single ones.
+
+    Raises:
+        RequestError: the id is unknown (with the nearest ones), its package is missing, or it does
+            not accept the keyword arguments.
+    """
+    spec = registered_spec(environment_id)
+    native = spec.vector_entry_point is not None and not spec.additional_wrappers
+    try:
+        if native:
+            vector = gymnasium.make_vec(environment_id, num_envs=n_envs, **kwargs)
+        else:
+            vector = gymnasium.make_vec(
+                environment_id,
+                num_envs=n_envs,
+                vectorization_mode="sync",
+                vector_kwargs={"autoreset_mode": AutoresetMode.SAME_STEP},
+                disable_env_checker=True,  # every step is checked here
+                **kwargs,
+            )
+    except Exception as error:
+        raise RequestError(cannot_be_made(environment_id, error)) from error
+    return BatchedEnvironment(vector, name=environment_id)
+
+
+def registered_spec(environment_id: str) -> gymnasium.envs.registration.EnvSpec:
+    """The registration of an environment, never importing a module that an id names.
+
+    Raises:
+        RequestError: it is not registered; the sentence names the nearest ids that are.
+    """
+    spec = gymnasium.registry.get(environment_id)
+    if spec is None:
+        raise RequestError(
+            f"unknown environment '{environment_id}'"
+            f"{did_you_mean(environment_id, gymnasium.registry)}"
+        )
+    return spec
+
+
+def cannot_be_made(environment_id: str, error: Exception) -> str:
+    """The sentence for an environment whose construction raised `error`."""
+    reason = " ".join(str(error).split()) or type(error).__name__
+    return f"environment {environment_id} cannot be made: {reason}"
+
+
+def _all_finite(values: NDArray[Any]) -> bool:
+    """Whether no value is NaN or infinite, in one pass: 0 * x is 0 only for finite x."""
+    if values.dtype.kind != "f":
+        return True
+    return bool(np.isfinite(values).all())
