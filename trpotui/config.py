@@ -62,7 +62,7 @@ class SharedHyperparameters:
         default=0.0,
         ge=-20,
         le=2,
-        description="log sigma of a Gaussian policy at the start, in units of half the action range",
+        description="log sigma of a Gaussian policy at the start; 0 is half the action range",
     )
     normalize_observations: bool = Field(
         default=False, description="standardise observations by their running mean and deviation"

@@ -105,4 +105,6 @@ def standardize(advantages: Floats, *, scale: float) -> Floats:
     deviation = float(advantages.std(dtype=np.float64))
     if deviation <= 1e-6 * scale:
         return np.zeros_like(advantages)
-    return (advantages - advantages.mean(dtype=np.float64).astype(advantages.dtype)) / deviation
+    mean = float(advantages.mean(dtype=np.float64))
+    standardized: Floats = (advantages - mean) / deviation
+    return standardized

@@ -97,7 +97,7 @@ class Categorical:
 
 
 class DiagGaussian:
-    """Independent normal actions [B, A], with parameters [B, 2A]: the means, then the log sigmas."""
+    """Independent normal actions [B, A]; parameters [B, 2A]: the means, then the log sigmas."""
 
     def __init__(self, dimensions: int) -> None:
         self.dimensions = dimensions

@@ -86,9 +86,9 @@ class BatchedEnvironment:
         self._clear_bookkeeping()
         self._only_resets[:] = False
         try:
-            observations, _ = self._environments.reset(
-                seed=seed if isinstance(seed, int) else list(seed)
-            )
+            # SyncVectorEnv takes a list of seeds, which VectorEnv's signature does not say
+            seeds: Any = seed if isinstance(seed, int) else list(seed)
+            observations, _ = self._environments.reset(seed=seeds)
         except Exception as error:
             raise EnvironmentFaultError(self._raised("reset", error)) from error
         return self._checked_observations(observations, "reset")
@@ -121,8 +121,8 @@ class BatchedEnvironment:
 
     def take_finished_episodes(self) -> tuple[list[float], list[int]]:
         """Returns and lengths of the episodes that ended since the last call."""
-        finished = (self._finished_returns, self._finished_lengths)
-        self._finished_returns, self._finished_lengths = [], []
+        finished = self._finished
+        self._finished = ([], [])
         return finished
 
     def close(self) -> None:
@@ -152,16 +152,15 @@ class BatchedEnvironment:
         self._returns += rewards
         self._lengths += valid
         if ended.any():
-            self._finished_returns.extend(self._returns[ended].tolist())
-            self._finished_lengths.extend(self._lengths[ended].tolist())
+            self._finished[0].extend(self._returns[ended].tolist())
+            self._finished[1].extend(self._lengths[ended].tolist())
             self._returns[ended] = 0.0
             self._lengths[ended] = 0
 
     def _clear_bookkeeping(self) -> None:
         self._returns = np.zeros(self.n_envs)
         self._lengths = np.zeros(self.n_envs, dtype=np.int64)
-        self._finished_returns: list[float] = []
-        self._finished_lengths: list[int] = []
+        self._finished: tuple[list[float], list[int]] = ([], [])
 
     def _checked_observations(self, observations: Any, when: str) -> NDArray[Any]:
         if not isinstance(observations, np.ndarray):
@@ -262,7 +261,8 @@ def cannot_be_made(environment_id: str, error: Exception) -> str:
 
 
 def _all_finite(values: NDArray[Any]) -> bool:
-    """Whether no value is NaN or infinite, in one pass: 0 * x is 0 only for finite x."""
+    """Whether no value is NaN, infinite, or beyond the float32 in which the program computes."""
     if values.dtype.kind != "f":
         return True
-    return bool(np.isfinite(values).all())
+    with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite
+        return bool(np.isfinite(values.astype(np.float32, copy=False)).all())

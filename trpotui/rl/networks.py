@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Literal, Protocol
 
 import torch
@@ -77,7 +78,7 @@ class MLP:
         self.activation = activation
         self.parameters = parameters
         self.layers = self.split(parameters)
-        for index, (weight, bias) in enumerate(self.layers):
+        for index, (weight, _) in enumerate(self.layers):
             last = index == len(self.layers) - 1
             _orthogonal_(weight, output_gain if last else math.sqrt(2), generator)
 
@@ -88,7 +89,7 @@ class MLP:
                 f"expected a vector of {parameter_count(self.sizes)}, got {list(vector.shape)}"
             )
         layers, start = [], 0
-        for fan_in, fan_out in zip(self.sizes, self.sizes[1:], strict=False):
+        for fan_in, fan_out in pairwise(self.sizes):
             end = start + fan_out * fan_in
             layers.append((vector[start:end].view(fan_out, fan_in), vector[end : end + fan_out]))
             start = end + fan_out
@@ -119,7 +120,7 @@ class MLP:
 
 
 class MLPLinearization:
-    """Jacobian products of an MLP by hand: forward-mode and reverse-mode passes over kept layers."""
+    """Jacobian products of an MLP by hand: forward and reverse passes over kept layers."""
 
     def __init__(self, network: MLP, hidden: list[Tensor], outputs: Tensor) -> None:
         self._network = network
@@ -268,7 +269,7 @@ class Critic:
 
 def parameter_count(sizes: Sequence[int]) -> int:
     """Weights and biases of a multi-layer perceptron with these layer widths."""
-    return sum((fan_in + 1) * out for fan_in, out in zip(sizes, sizes[1:], strict=False))
+    return sum((fan_in + 1) * out for fan_in, out in pairwise(sizes))
 
 
 def numpy_layers(network: MLP) -> tuple[Layer, ...]:

@@ -1,4 +1,4 @@
-"""Running mean and variance of observations: mergeable, in float64, frozen when a policy is saved."""
+"""Running mean and variance of observations: mergeable, in float64, frozen in a saved policy."""
 
 from __future__ import annotations
 

@@ -57,7 +57,8 @@ def sample_categorical(logits: Float32, rng: np.random.Generator) -> NDArray[np.
     cumulative = np.cumsum(weights, axis=1, dtype=np.float64)
     thresholds = rng.random(len(logits)) * cumulative[:, -1]
     # the last column is left out: rounding must not produce an index past the end
-    return (cumulative[:, :-1] <= thresholds[:, None]).sum(axis=1)
+    indices: NDArray[np.int64] = (cumulative[:, :-1] <= thresholds[:, None]).sum(axis=1)
+    return indices
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,11 +113,11 @@ class Policy:
         return outputs + std * rng.standard_normal(outputs.shape, dtype=np.float32)
 
     def act(self, observations: NDArray[Any], rng: np.random.Generator | None) -> NDArray[Any]:
-        """The environment's actions [N, ...] for its observations [N, ...]; greedy without `rng`."""
+        """Environment actions [N, ...] for its observations [N, ...]; greedy without `rng`."""
         return self.decoder.decode(self.raw_actions(self.network_inputs(observations), rng))
 
     def values(self, observations: NDArray[Any]) -> Float32:
-        """The critic's estimate [N] of the discounted (scaled) return from observations [N, ...]."""
+        """The critic's estimates [N] of the discounted (scaled) return."""
         inputs = self.network_inputs(observations)
         return mlp_forward(self.critic, inputs, self.spec.activation)[:, 0]
 

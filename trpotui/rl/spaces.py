@@ -47,9 +47,7 @@ class ObservationEncoder:
             rows = np.zeros((count, self.size), dtype=np.float32)
             rows[np.arange(count), np.asarray(observations) - self.space.start] = 1.0
             return rows
-        # float64 beyond the float32 range becomes infinite here and is refused by the caller's check
-        with np.errstate(over="ignore"):
-            return np.asarray(observations, dtype=np.float32).reshape(count, self.size)
+        return np.asarray(observations, dtype=np.float32).reshape(count, self.size)
 
 
 class ActionDecoder:
@@ -75,6 +73,7 @@ class ActionDecoder:
                 raise RequestError(f"action space {space} is not supported: {SUPPORTED} of floats")
             self.distribution = "gaussian"
             self.size = int(np.prod(space.shape))
+            self._shape = space.shape
             self._low = space.low.reshape(-1).astype(np.float64)
             self._high = space.high.reshape(-1).astype(np.float64)
             bounded = np.isfinite(self._low) & np.isfinite(self._high)
@@ -97,7 +96,7 @@ class ActionDecoder:
         if isinstance(self.space, spaces.Discrete):
             return raw + self.space.start if self.space.start else raw
         actions = np.clip(raw * self._scale + self._offset, self._low, self._high)
-        return actions.astype(self.space.dtype).reshape(len(raw), *self.space.shape)  # [N, *shape]
+        return actions.astype(self.space.dtype).reshape(-1, *self._shape)  # [N, A] -> [N, *shape]
 
 
 @dataclass(frozen=True, kw_only=True)
