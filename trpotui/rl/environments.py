@@ -72,7 +72,9 @@ class BatchedEnvironment:
         self._all_valid = np.ones(self.n_envs, dtype=np.bool_)
         self._only_resets = np.zeros(self.n_envs, dtype=np.bool_)
         self._steps = 0
-        self._clear_bookkeeping()
+        self._returns = np.zeros(self.n_envs)
+        self._lengths = np.zeros(self.n_envs, dtype=np.int64)
+        self._finished: tuple[list[float], list[int]] = ([], [])
 
     def reset(self, *, seed: int | Sequence[int]) -> NDArray[Any]:
         """Start every environment anew and return the first observations [N, ...].
@@ -83,7 +85,9 @@ class BatchedEnvironment:
         """
         if not isinstance(seed, int) and not self.seeds_each:
             seed = seed[0]
-        self._clear_bookkeeping()
+        self._returns[:] = 0.0
+        self._lengths[:] = 0
+        self._finished = ([], [])
         self._only_resets[:] = False
         try:
             # SyncVectorEnv takes a list of seeds, which VectorEnv's signature does not say
@@ -156,11 +160,6 @@ class BatchedEnvironment:
             self._finished[1].extend(self._lengths[ended].tolist())
             self._returns[ended] = 0.0
             self._lengths[ended] = 0
-
-    def _clear_bookkeeping(self) -> None:
-        self._returns = np.zeros(self.n_envs)
-        self._lengths = np.zeros(self.n_envs, dtype=np.int64)
-        self._finished: tuple[list[float], list[int]] = ([], [])
 
     def _checked_observations(self, observations: Any, when: str) -> NDArray[Any]:
         if not isinstance(observations, np.ndarray):
@@ -264,5 +263,7 @@ def _all_finite(values: NDArray[Any]) -> bool:
     """Whether no value is NaN, infinite, or beyond the float32 in which the program computes."""
     if values.dtype.kind != "f":
         return True
-    with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite
-        return bool(np.isfinite(values.astype(np.float32, copy=False)).all())
+    if values.dtype != np.float32:
+        with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite
+            values = values.astype(np.float32)
+    return bool(np.isfinite(values).all())

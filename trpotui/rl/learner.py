@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from trpotui.config import RunConfig, build
-from trpotui.errors import RunError
+from trpotui.errors import RequestError, RunError
 from trpotui.rl.advantages import explained_variance, gae, standardize
 from trpotui.rl.algorithms import load_algorithm
 from trpotui.rl.algorithms.interface import Batch, UpdateStats
@@ -60,6 +60,12 @@ class Learner:
         first_update: int = 0,
     ) -> None:
         h = config.hyperparameters
+        algorithm = load_algorithm(config.algorithm)
+        if not isinstance(h, algorithm.hyperparameter_type):
+            raise RequestError(
+                f"{config.algorithm} needs {algorithm.hyperparameter_type.__name__}, "
+                f"not {type(h).__name__}; trpotui.run_request.make_config chooses by itself"
+            )
         self.spec = PolicySpec(
             environment_id=config.environment_id,
             environment_kwargs=config.environment_kwargs,
@@ -84,9 +90,7 @@ class Learner:
         self.critic = Critic(
             self.spec.critic_sizes, h.activation, generator=self._generator, device=device
         )
-        self.algorithm = load_algorithm(config.algorithm)(
-            self.actor, self.critic, h, self._generator
-        )
+        self.algorithm = algorithm(self.actor, self.critic, h, self._generator)
         self.moments = (
             ObservationMoments.initial(self.spec.observation_size, clip=h.observation_clip)
             if h.normalize_observations

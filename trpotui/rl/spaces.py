@@ -94,9 +94,11 @@ class ActionDecoder:
     def decode(self, raw: NDArray[Any]) -> NDArray[Any]:
         """Decode raw actions [N] or [N, A] into environment actions [N, *space.shape]."""
         if isinstance(self.space, spaces.Discrete):
-            return raw + self.space.start if self.space.start else raw
+            indices: NDArray[Any] = raw + self.space.start if self.space.start else raw
+            return indices
         actions = np.clip(raw * self._scale + self._offset, self._low, self._high)
-        return actions.astype(self.space.dtype).reshape(-1, *self._shape)  # [N, A] -> [N, *shape]
+        decoded: NDArray[Any] = actions.astype(self.space.dtype).reshape(-1, *self._shape)
+        return decoded  # [N, A] -> [N, *shape]
 
 
 @dataclass(frozen=True, kw_only=True)

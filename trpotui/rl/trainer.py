@@ -1,6 +1,6 @@
 """A training run as a stream of events.
 
-    for event in train(RunConfig(environment_id="CartPole-v1")):
+    for event in train(make_config(RunRequest(environment_id="CartPole-v1"))):
         print(event)
 
 The trainer owns no files: what is to be kept it hands to a `Store`. It is steered through a
@@ -42,6 +42,7 @@ from trpotui.rl.environments import BatchedEnvironment, make_environments, regis
 from trpotui.rl.evaluation import Evaluation, evaluate
 from trpotui.rl.learner import Iteration, Learner
 from trpotui.rl.policy import SavedPolicy, Score
+from trpotui.rl.spaces import ActionDecoder, ObservationEncoder
 
 EVALUATION_SEED = 1_000_000
 """Evaluations of all runs start from the same episodes, and from others than `eval` and `play`."""
@@ -62,6 +63,22 @@ class Store(Protocol):
         """Keep everything needed to go on; the checkpoint before it stays as well."""
 
 
+def check(config: RunConfig) -> None:
+    """Find out what is wrong with a request before anything is written or trained.
+
+    Raises:
+        RequestError: the device is absent, the environment cannot be made, or a space is not
+            supported.
+    """
+    resolve_device(config.device)
+    environments = make_environments(config.environment_id, config.environment_kwargs, n_envs=1)
+    try:
+        ObservationEncoder(environments.observation_space)
+        ActionDecoder(environments.action_space)
+    finally:
+        environments.close()
+
+
 def train(
     config: RunConfig,
     control: Control | None = None,
@@ -72,7 +89,7 @@ def train(
     """Train as `config` says and yield what happens.
 
     Args:
-        config: the run. Its hyperparameters must be those of its algorithm.
+        config: the run, as `trpotui.run_request.make_config` makes it.
         control: stops, pauses and changes the run from other threads.
         store: keeps metrics, policies and checkpoints; None keeps nothing.
         resume_from: a checkpoint's state, to go on from there in new episodes.

@@ -1,0 +1,47 @@
+"""What may import what, seen from fresh interpreters (the layers are checked by import-linter)."""
+
+import subprocess
+import sys
+
+import pytest
+
+SCREENS = ["textual", "textual_plotext", "plotext", "typer", "pygame", "rich"]
+CORE = [
+    "trpotui.rl.trainer",
+    "trpotui.rl.algorithms.trpo",
+    "trpotui.events",
+    "trpotui.config",
+    "trpotui.telemetry",
+]
+
+
+def modules_after(code: str) -> set[str]:
+    """Top-level names of what a fresh interpreter has imported after running `code`."""
+    script = f"{code}\nimport sys; print(*{{name.partition('.')[0] for name in sys.modules}})"
+    result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stderr
+    return set(result.stdout.split())
+
+
+@pytest.mark.parametrize("module", CORE)
+def test_the_core_imports_no_screen(module):
+    assert not modules_after(f"import {module}") & set(SCREENS)
+
+
+def test_the_core_does_import_torch_where_it_needs_it():
+    assert "torch" in modules_after("import trpotui.rl.trainer")
+
+
+@pytest.mark.parametrize("module", ["trpotui.viewer", "trpotui.telemetry", "trpotui.rl.policy"])
+def test_acting_and_showing_need_no_torch(module):
+    assert "torch" not in modules_after(f"import {module}")
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["train", "--help"], ["--version"]])
+def test_help_waits_for_nothing_heavy(arguments):
+    code = (
+        "import contextlib, io\nfrom trpotui.cli import run\n"
+        f"with contextlib.redirect_stdout(io.StringIO()): code = run({arguments!r})\n"
+        "assert code == 0"
+    )
+    assert not modules_after(code) & {"torch", "gymnasium", "numpy", "textual", "pygame"}

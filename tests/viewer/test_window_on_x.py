@@ -1,0 +1,242 @@
+"""The window on a real X server: what a person sees, and what keys and the close button do."""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import numpy as np
+import pytest
+from viewer_environments import FAULTY
+from viewer_policies import random_policy
+from x_client import pixels, press_close_button
+
+from trpotui.errors import RunError
+from trpotui.rl.policy import Policy
+from trpotui.viewer import (
+    EpisodePlayed,
+    PlaybackChanged,
+    PlayerWindow,
+    PlayOptions,
+    WindowClosed,
+)
+
+PATIENCE = 15.0
+POLE = (202, 152, 101)
+"""The colour that CartPole draws its pole in."""
+WHITE = (255, 255, 255)
+
+
+def xdotool(*arguments: str) -> str:
+    return subprocess.run(
+        ["xdotool", *arguments], check=True, capture_output=True, text=True, timeout=PATIENCE
+    ).stdout
+
+
+class Person:
+    """Someone in front of the window."""
+
+    def __init__(self, window: PlayerWindow, display: str) -> None:
+        self.window = window
+        self.display = display
+        self.x_window = 0
+        self._events = window.events()
+
+    async def look(self) -> None:
+        found = await asyncio.to_thread(
+            xdotool, "search", "--sync", "--onlyvisible", "--pid", str(self.window.pid)
+        )
+        self.x_window = int(found.split()[-1])
+        await asyncio.to_thread(xdotool, "windowfocus", "--sync", str(self.x_window))
+
+    async def press(self, key: str) -> None:
+        await asyncio.to_thread(xdotool, "key", key)
+
+    async def next_event(self) -> Any:
+        return await asyncio.wait_for(anext(self._events), PATIENCE)
+
+    async def next_change(self) -> PlaybackChanged:
+        while not isinstance(event := await self.next_event(), PlaybackChanged):
+            pass
+        return event
+
+    async def rest_of_events(self) -> list[Any]:
+        async def read() -> list[Any]:
+            return [event async for event in self._events]
+
+        return await asyncio.wait_for(read(), PATIENCE)
+
+    def sees(self) -> np.ndarray[Any, np.dtype[np.uint8]]:
+        return pixels(self.display, self.x_window)
+
+    async def wait_to_see(self, condition: Callable[[Any], object], what: str) -> Any:
+        deadline = time.monotonic() + PATIENCE
+        while not condition(seen := self.sees()):
+            assert time.monotonic() < deadline, f"never seen: {what}"
+            await asyncio.sleep(0.01)
+        return seen
+
+
+@asynccontextmanager
+async def watched(display: str, policy: Policy, **options: Any) -> AsyncIterator[Person]:
+    async with await PlayerWindow.open(policy, PlayOptions(**options)) as window:
+        assert window.driver == "x11"
+        person = Person(window, display)
+        await person.look()
+        yield person
+
+
+def watch(
+    display: str,
+    action: Callable[[Person], Awaitable[None]],
+    *,
+    policy: Policy | None = None,
+    **options: Any,
+) -> None:
+    """Let a person act in front of a window, by default one in which nothing ends by itself."""
+    shown = policy or random_policy(FAULTY, fault="endless")
+
+    async def play() -> None:
+        async with watched(display, shown, **options) as person:
+            await action(person)
+
+    asyncio.run(asyncio.wait_for(play(), 2 * PATIENCE))
+
+
+def has(colour: tuple[int, int, int]) -> Callable[[Any], bool]:
+    return lambda seen: bool((seen == colour).all(axis=2).any())
+
+
+def test_the_environment_is_seen_between_two_lines_of_text(
+    x_display: str, cartpole: Policy
+) -> None:
+    async def action(person: Person) -> None:
+        name = xdotool("getwindowname", str(person.x_window)).strip()
+        assert name == "CartPole-v1 · trpotui"
+        seen = await person.wait_to_see(has(POLE), "the pole")
+        height, width, _ = seen.shape
+        assert width == 600
+        bar = (height - 400) // 2
+        assert 10 < bar < 60
+        picture = seen[bar:-bar]
+        assert (picture == WHITE).all(axis=2).mean() > 0.8, "CartPole's background, unscaled"
+        for text in (seen[:bar], seen[-bar:]):
+            assert len(np.unique(text.reshape(-1, 3), axis=0)) > 5, "text on its background"
+
+    watch(x_display, action, policy=cartpole, episodes=1000, speed=0.25)
+
+
+def test_a_resized_window_keeps_the_aspect(x_display: str, cartpole: Policy) -> None:
+    async def action(person: Person) -> None:
+        xdotool("windowmove", str(person.x_window), "0", "0")
+        xdotool("windowsize", str(person.x_window), "1000", "300")
+
+        def is_letterboxed(seen: Any) -> bool:
+            if seen.shape != (300, 1000, 3):
+                return False
+            middle = (seen[150] > 240).all(axis=1)  # the picture's background, mostly
+            left, right = np.flatnonzero(middle)[[0, -1]] if middle.any() else (0, 999)
+            return bool(abs((right - left + 1) - 1.5 * 250) < 30 and abs(left + right - 999) <= 2)
+
+        await person.wait_to_see(is_letterboxed, "a picture of 3:2 in the middle")
+
+    watch(x_display, action, policy=cartpole, episodes=1000, speed=0.25)
+
+
+def test_the_close_button_ends_it_and_the_episode_does_not_count(x_display: str) -> None:
+    async def action(person: Person) -> None:
+        press_close_button(person.display, person.x_window)
+        assert await person.rest_of_events() == [WindowClosed(by="user")]
+
+    watch(x_display, action)
+
+
+@pytest.mark.parametrize("key", ["Escape", "q"])
+def test_a_key_ends_it(x_display: str, key: str) -> None:
+    async def action(person: Person) -> None:
+        await person.press(key)
+        assert await person.rest_of_events() == [WindowClosed(by="user")]
+
+    watch(x_display, action)
+
+
+def test_space_stops_the_steps_and_lets_them_go_on(x_display: str) -> None:
+    async def action(person: Person) -> None:
+        await person.wait_to_see(lambda seen: seen[200, 300].min() >= 3, "the third step")
+        await person.press("space")
+        paused = await person.next_change()
+        assert paused.paused
+        assert paused.step >= 3
+        await asyncio.sleep(0.1)  # the frame of the pause itself
+        still = person.sees()
+        await asyncio.sleep(0.3)  # as long as nine steps take
+        assert (person.sees() == still).all()
+        assert still[200, 300].min() == paused.step
+        await person.press("space")
+        resumed = await person.next_change()
+        assert (resumed.paused, resumed.step) == (False, paused.step)
+        await person.wait_to_see(lambda seen: (seen != still).any(), "a moving picture")
+
+    watch(x_display, action)
+
+
+def test_arrows_change_the_speed(x_display: str) -> None:
+    async def action(person: Person) -> None:
+        for key, speed in (("Right", 2), ("Up", 4), ("Left", 2), ("Down", 1), ("Left", 0.5)):
+            await person.press(key)
+            assert (await person.next_change()).speed == speed
+
+    watch(x_display, action)
+
+
+def test_more_speed_is_more_steps(x_display: str) -> None:
+    async def steps_during_a_moment(person: Person) -> int:
+        """Steps between two presses of a key, in units of the time between them."""
+        await person.press("space")
+        await person.press("space")
+        [_, start] = [await person.next_change() for _ in range(2)]
+        begun = time.monotonic()
+        await asyncio.sleep(0.4)
+        await person.press("space")
+        end = await person.next_change()
+        rate = (end.step - start.step) / (time.monotonic() - begun)
+        await person.press("space")
+        await person.next_change()
+        return round(rate)
+
+    async def action(person: Person) -> None:
+        slow = await steps_during_a_moment(person)
+        for _ in range(2):
+            await person.press("Right")
+            await person.next_change()
+        fast = await steps_during_a_moment(person)
+        assert 1.5 * slow < fast, f"{slow} steps/s at 1x, {fast} at 4x"
+
+    watch(x_display, action)
+
+
+def test_n_skips_an_episode_which_does_not_count(x_display: str) -> None:
+    async def action(person: Person) -> None:
+        await person.press("n")
+        change = await person.next_change()
+        assert (change.episode, change.step) == (2, 0)
+        for _ in range(4):
+            await person.press("Up")
+        events = await person.rest_of_events()
+        assert [e.episode for e in events if isinstance(e, EpisodePlayed)] == [2]
+        assert events[-1] == WindowClosed(by="finished")
+
+    watch(x_display, action, policy=random_policy("MountainCar-v0"), episodes=2)
+
+
+def test_a_lost_display_is_an_error(x_display: str) -> None:
+    async def action(person: Person) -> None:
+        xdotool("windowkill", str(person.x_window))
+        with pytest.raises(RunError, match="the player window ended unexpectedly"):
+            await person.rest_of_events()
+
+    watch(x_display, action)

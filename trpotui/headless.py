@@ -1,0 +1,264 @@
+"""A run without a screen: its events as a progress bar, as plain lines, or as JSON."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import sys
+import time
+import traceback
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
+
+from trpotui.config import RunConfig
+from trpotui.durable import write_bytes
+from trpotui.errors import RunError, TrpotuiError
+from trpotui.events import (
+    EvaluationFinished,
+    Event,
+    HyperparametersChanged,
+    Notice,
+    RunFinished,
+    RunStarted,
+    StopReason,
+    UpdateFinished,
+)
+from trpotui.rl.control import Control
+from trpotui.rl.policy import SavedPolicy
+from trpotui.rl.trainer import train
+from trpotui.run_directory import RunDirectory
+from trpotui.telemetry import RunState, fold
+from trpotui.terminal import Printer, stop_on_signals
+
+REDRAW_SECONDS = 0.1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reporting:
+    """What a headless run prints."""
+
+    quiet: bool = False
+    """Nothing but errors."""
+    json: bool = False
+    """The metrics of every update on standard output, one JSON object a line."""
+    log_every: int = 10
+    """Updates between plain lines, where standard error is no terminal."""
+
+
+def run_headless(
+    config: RunConfig,
+    directory: RunDirectory,
+    *,
+    output: Path | None,
+    reporting: Reporting,
+    resume_from: Mapping[str, Any] | None = None,
+) -> int:
+    """Train to the end, or until a signal asks to stop, and return the exit code.
+
+    Args:
+        config: the run.
+        directory: where it is kept; the caller closes it.
+        output: the best policy is also written here at the end.
+        reporting: what to print.
+        resume_from: a checkpoint's state to go on from.
+
+    Raises:
+        RunError: the run failed; what was learned until then is in the directory.
+    """
+    control = Control()
+    out, err = Printer(sys.stdout), Printer(sys.stderr)
+    store = _Tee(directory, out) if reporting.json else directory
+    state = RunState()
+    with stop_on_signals(control) as received, _reporter(reporting, err) as report:
+        try:
+            for event in train(config, control, store, resume_from=resume_from):
+                state = fold(state, event)
+                _log(directory, event)
+                report(state, event)
+        except TrpotuiError:
+            directory.write_crash(traceback.format_exc())
+            raise
+        except Exception as error:
+            directory.write_crash(traceback.format_exc())
+            raise RunError(
+                f"the run failed: {type(error).__name__}: {error}; "
+                f"details are in {directory.path / 'crash.log'}"
+            ) from error
+        finally:
+            saved = _copy_best(directory, output)
+    if not reporting.quiet and state.finished is not None:
+        summary = summarize(state.finished, config.environment_id, saved)
+        (err if reporting.json else out).line(summary)
+    return 128 + received[0] if received else 0
+
+
+def summarize(finished: RunFinished, environment_id: str, policy: Path | None) -> str:
+    """One line: what was reached, and the command that plays it."""
+    verbs = {
+        StopReason.SOLVED: "solved",
+        StopReason.STOPPED: "stopped on",
+        StopReason.STEPS_REACHED: "finished",
+    }
+    scored = "not evaluated"
+    if finished.best_mean is not None:
+        scored = (
+            f"{finished.best_mean:.1f} ± {finished.best_std:.1f} over {finished.best_episodes} "
+            "episodes"
+        )
+    line = (
+        f"{verbs[finished.reason]} {environment_id}: {scored}, "
+        f"{finished.steps:,} steps in {finished.seconds:.1f} s"
+    )
+    return line if policy is None else f"{line}; play it: trpotui play {shlex.quote(str(policy))}"
+
+
+class _Tee:
+    """A store that also prints the metrics."""
+
+    def __init__(self, directory: RunDirectory, out: Printer) -> None:
+        self._directory = directory
+        self._out = out
+
+    def append_metrics(self, row: Mapping[str, float | int | bool | str]) -> None:
+        self._out.line(json.dumps(row))
+        self._directory.append_metrics(row)
+
+    def save_policy(self, saved: SavedPolicy, *, best: bool) -> None:
+        self._directory.save_policy(saved, best=best)
+
+    def save_checkpoint(self, state: Mapping[str, Any]) -> None:
+        self._directory.save_checkpoint(state)
+
+
+Report = Callable[[RunState, Event], None]
+
+
+@contextmanager
+def _reporter(reporting: Reporting, err: Printer) -> Iterator[Report]:
+    """What is shown while the run goes on: a bar on a terminal, else lines, or nothing."""
+    with ExitStack() as stack:
+        if reporting.quiet:
+            yield lambda *_: None
+        elif sys.stderr.isatty():
+            yield stack.enter_context(_progress_bar(err))
+        else:
+            yield lambda state, event: _plain_line(state, event, err, reporting)
+
+
+@contextmanager
+def _progress_bar(err: Printer) -> Iterator[Report]:
+    progress = Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TaskProgressColumn(),
+        TextColumn("{task.fields[numbers]}"),
+        console=Console(stderr=True),
+        auto_refresh=False,  # drawn from this thread only, where a lost terminal can be caught
+        transient=True,
+    )
+    task = progress.add_task("starting", numbers="")
+    next_draw = 0.0
+
+    def report(state: RunState, event: Event) -> None:
+        nonlocal next_draw
+        if isinstance(event, Notice):
+            err.attempt(lambda: progress.console.print(event.message, markup=False))
+        if isinstance(event, RunStarted):
+            progress.update(
+                task,
+                description=f"{event.environment_id} · {event.algorithm.upper()}",
+                total=event.total_steps,
+            )
+        if time.monotonic() >= next_draw or isinstance(event, RunFinished):
+            next_draw = time.monotonic() + REDRAW_SECONDS
+            progress.update(task, completed=state.steps, numbers=_numbers(state))
+            err.attempt(progress.refresh)
+
+    err.attempt(progress.start)
+    try:
+        yield report
+    finally:
+        err.attempt(progress.stop)
+
+
+def _numbers(state: RunState) -> str:
+    """Return, KL, speed and time left, as far as they are known."""
+    parts = []
+    if state.recent_mean is not None:
+        parts.append(f"return {state.recent_mean:.1f}")
+    if state.update is not None:
+        parts.append(f"KL {state.update.kl:.4f}")
+    if state.steps_per_second is not None:
+        parts.append(f"{state.steps_per_second:,.0f} steps/s")
+    if state.seconds_left is not None:
+        minutes, seconds = divmod(round(state.seconds_left), 60)
+        parts.append(f"{minutes}:{seconds:02d} left")
+    return "  ".join(parts)
+
+
+def _plain_line(state: RunState, event: Event, err: Printer, reporting: Reporting) -> None:
+    match event:
+        case UpdateFinished() if event.update % reporting.log_every == 0:
+            err.line(f"update {event.update}  steps {event.steps:,}  {_numbers(state)}")
+        case UpdateFinished():
+            pass
+        case _:
+            text = describe(event)
+            if text:
+                err.line(text)
+
+
+def describe(event: Event) -> str:
+    """A line for people about what is no plain update; empty for the rest."""
+    match event:
+        case RunStarted():
+            return (
+                f"training {event.algorithm} on {event.environment_id}: {event.total_steps:,} "
+                f"steps, {event.n_envs} environments, seed {event.seed}, {event.device}"
+            )
+        case EvaluationFinished():
+            best = ", new best" if event.is_best else ""
+            return (
+                f"evaluation after update {event.update}: {event.mean:.1f} ± {event.std:.1f} "
+                f"over {event.episodes} episodes{best}"
+            )
+        case HyperparametersChanged():
+            changes = ", ".join(f"{name}={value}" for name, value in event.values.items())
+            return f"changed after update {event.update}: {changes}"
+        case Notice():
+            return event.message
+        case RunFinished():
+            return f"ended after {event.steps:,} steps: {event.reason.replace('_', ' ')}"
+        case _:
+            return ""
+
+
+def _log(directory: RunDirectory, event: Event) -> None:
+    text = describe(event)
+    if text:
+        directory.log(text)
+
+
+def _copy_best(directory: RunDirectory, output: Path | None) -> Path | None:
+    """Write the best policy (or the latest, when none was evaluated) to `output` too.
+
+    Returns:
+        The file to play, or None when the run left none.
+    """
+    for name in ("best.pt", "policy.pt"):
+        saved = directory.path / name
+        if saved.is_file():
+            if output is None:
+                return saved
+            try:
+                write_bytes(output, saved.read_bytes())
+            except OSError as error:
+                raise RunError(f"{output} could not be written: {error}") from error
+            return output
+    return None

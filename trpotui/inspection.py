@@ -1,0 +1,70 @@
+"""What a policy file holds, for people and for scripts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from trpotui.rl.policy import SavedPolicy
+from trpotui.rl.spaces import describe_space
+
+
+def facts_of(saved: SavedPolicy) -> dict[str, Any]:
+    """What a policy file holds, as plain data."""
+    policy, spec = saved.policy, saved.policy.spec
+    score = saved.score
+
+    def count(layers: Any) -> int:
+        return sum(weight.size + bias.size for weight, bias in layers)
+
+    actor = count(policy.actor) + (0 if policy.log_std is None else policy.log_std.size)
+    return {
+        "environment": spec.environment_id,
+        "environment arguments": dict(spec.environment_kwargs),
+        "algorithm": saved.algorithm,
+        "score when saved": None
+        if score is None
+        else {"mean": score.mean, "std": score.std, "episodes": score.episodes},
+        "steps trained": saved.steps,
+        "updates": saved.updates,
+        "seed": saved.seed,
+        "observations": describe_space(spec.observation_space),
+        "actions": describe_space(spec.action_space),
+        "distribution": spec.distribution,
+        "hidden layers": list(spec.hidden_sizes),
+        "activation": spec.activation,
+        "actor parameters": actor,
+        "critic parameters": count(policy.critic),
+        "observations normalised": policy.moments is not None,
+        "created": saved.created,
+        "versions": dict(saved.versions),
+        "configuration": dict(saved.config),
+    }
+
+
+def as_table(facts: Mapping[str, Any]) -> str:
+    """Facts as lines of two columns."""
+    width = max(map(len, facts))
+    return "\n".join(f"{name:<{width}}  {_readable(value)}" for name, value in facts.items())
+
+
+def _readable(value: Any) -> str:
+    match value:
+        case None:
+            return "none"
+        case bool():
+            return "yes" if value else "no"
+        case int():
+            return f"{value:,}"
+        case float():
+            return f"{value:g}"
+        case {"mean": mean, "std": std, "episodes": episodes}:
+            return f"{mean:.2f} ± {std:.2f} over {episodes} episodes"
+        case dict() | list() if not value:
+            return "none"
+        case dict():
+            return ", ".join(f"{key}={_readable(item)}" for key, item in value.items())
+        case list():
+            return "[" + ", ".join(_readable(item) for item in value) + "]"
+        case _:
+            return str(value)

@@ -1,0 +1,244 @@
+"""One environment and one frozen policy, stepped an episode at a time with every answer checked.
+
+The window and `--view none` share this loop, so equal seeds give equal returns in both.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import numbers
+from collections.abc import Callable, Iterator
+from typing import Any, Literal, TypeVar
+
+import gymnasium as gym
+import numpy as np
+from gymnasium import spaces
+from numpy.typing import NDArray
+
+from trpotui.errors import EnvironmentFaultError, RequestError, RunError
+from trpotui.rl.policy import Policy
+from trpotui.viewer.protocol import EpisodePlayed, PlayOptions
+
+DEFAULT_FPS = 30.0
+"""Frames per second of an environment that does not declare its own."""
+
+LONGEST_EPISODE = 1_000_000
+"""Steps after which an episode that nobody is watching counts as endless."""
+
+_ACTION_STREAM = 1
+"""Keeps the action noise apart from the environment's own, which starts from the bare seed."""
+
+T = TypeVar("T")
+
+
+class EpisodePlayer:
+    """Plays evaluation episodes of a policy in the environment that it was made for.
+
+    Args:
+        policy: who acts; greedy unless the options are stochastic.
+        options: episode i, counted from 1, is reset with `seed + i - 1`.
+        render_mode: "rgb_array" makes `frame` available.
+
+    Raises:
+        RequestError: the environment cannot be made, or is not the one that the policy is for.
+    """
+
+    def __init__(
+        self,
+        policy: Policy,
+        options: PlayOptions,
+        *,
+        render_mode: Literal["rgb_array"] | None = None,
+    ) -> None:
+        self.policy = policy
+        self.options = options
+        self.environment_id = policy.spec.environment_id
+        self.episode = 0
+        self.seed = options.seed
+        self.steps = 0
+        self.total = 0.0
+        """Return so far."""
+        self.ended = True
+        self._rng: np.random.Generator | None = None
+        self._observation: NDArray[Any] = np.zeros(0)
+        self._environment = _make(policy, render_mode)
+
+    @property
+    def fps(self) -> float:
+        """Frames per second that the environment declares for playing at its natural speed."""
+        declared = (self._environment.metadata or {}).get("render_fps")
+        fps = float(declared) if isinstance(declared, numbers.Real) else 0.0
+        return fps if 0 < fps < math.inf else DEFAULT_FPS
+
+    def start(self, episode: int) -> None:
+        """Reset for an episode, counted from 1.
+
+        Raises:
+            EnvironmentFaultError: the environment raised or handed out bad data.
+        """
+        self.episode, self.steps, self.total = episode, 0, 0.0
+        self.seed = self.options.seed + episode - 1
+        if self.options.stochastic:
+            self._rng = np.random.default_rng([self.seed, _ACTION_STREAM])
+        answer = self._call(lambda: self._environment.reset(seed=self.seed))
+        if not isinstance(answer, tuple) or len(answer) != 2:
+            raise self._fault("did not return an observation and an info")
+        self._observation = self._checked(answer[0])
+        self.ended = False
+
+    def step(self) -> None:
+        """Let the policy act once; sets `ended` when the episode is over.
+
+        Raises:
+            EnvironmentFaultError: the environment raised or handed out bad data.
+            RunError: the policy's action is not a finite number.
+        """
+        action = self.policy.act(self._observation[None], self._rng)[0]  # a batch of one
+        if not np.isfinite(action).all():
+            raise RunError(
+                f"the policy's action for step {self.steps + 1} of episode {self.episode} "
+                f"(seed {self.seed}) is not a finite number"
+            )
+        given = (
+            int(action) if isinstance(self.policy.spec.action_space, spaces.Discrete) else action
+        )
+        self.steps += 1
+        answer = self._call(lambda: self._environment.step(given))
+        if not isinstance(answer, tuple) or len(answer) != 5:
+            raise self._fault("did not return its five values")
+        observation, reward, terminated, truncated, _ = answer
+        try:
+            total = self.total + float(reward)
+            self.ended = bool(terminated) or bool(truncated)
+        except (TypeError, ValueError):
+            raise self._fault("returned a reward or an end that is no number") from None
+        if not math.isfinite(total):
+            raise self._fault("returned a reward that is not finite")
+        self.total = total
+        self._observation = self._checked(observation)
+
+    def frame(self) -> NDArray[np.uint8]:
+        """The picture [H, W, 3] of the current state.
+
+        Raises:
+            EnvironmentFaultError: the environment raised.
+            RequestError: the environment has no such picture.
+        """
+        picture = self._call(self._environment.render)
+        if (
+            not isinstance(picture, np.ndarray)
+            or picture.dtype != np.uint8
+            or picture.ndim != 3
+            or picture.shape[2] != 3
+            or picture.size == 0
+        ):
+            raise RequestError(
+                f"the environment {self.environment_id} has no picture to show: "
+                "use --view none to play without a window"
+            )
+        return np.ascontiguousarray(picture)
+
+    def result(self) -> EpisodePlayed:
+        """The episode that has ended."""
+        return EpisodePlayed(
+            episode=self.episode, seed=self.seed, episode_return=self.total, length=self.steps
+        )
+
+    def close(self) -> None:
+        """Close the environment; a complaint of it comes too late to matter."""
+        with contextlib.suppress(Exception):
+            self._environment.close()
+
+    def _call(self, function: Callable[[], T]) -> T:
+        try:
+            return function()
+        except Exception as error:
+            raise EnvironmentFaultError(
+                f"the environment {self.environment_id} raised {type(error).__name__} "
+                f"in {self._where()}{_because(error)}"
+            ) from error
+
+    def _checked(self, observation: object) -> NDArray[Any]:
+        """The observation as an array, refused unless it is a finite one of the policy's space."""
+        space = self.policy.spec.observation_space
+        try:
+            array = np.asarray(observation)
+            with np.errstate(over="ignore"):  # beyond float32 is infinite for the network
+                finite = bool(np.isfinite(array.astype(np.float32)).all())
+        except (TypeError, ValueError):
+            raise self._fault("returned an observation that is no array of numbers") from None
+        if array.shape != (space.shape or ()):
+            raise self._fault(
+                f"returned an observation of shape {array.shape} instead of {space.shape or ()}"
+            )
+        if not finite:
+            raise self._fault("returned an observation that is not finite")
+        if isinstance(space, spaces.Discrete) and not (
+            np.issubdtype(array.dtype, np.integer) and space.start <= array < space.start + space.n
+        ):
+            raise self._fault(f"returned the observation {array}, which is not in {space}")
+        return array
+
+    def _fault(self, what: str) -> EnvironmentFaultError:
+        return EnvironmentFaultError(
+            f"the environment {self.environment_id} {what} in {self._where()}"
+        )
+
+    def _where(self) -> str:
+        place = f"step {self.steps}" if self.steps else "the reset"
+        return f"{place} of episode {self.episode} (seed {self.seed})"
+
+
+def play_without_window(policy: Policy, options: PlayOptions) -> Iterator[EpisodePlayed]:
+    """Play the episodes as fast as they go, without pictures.
+
+    Raises:
+        RequestError: the environment cannot be made, or is not the one that the policy is for.
+        RunError: the environment or the policy failed, or an episode does not end.
+    """
+    with contextlib.closing(EpisodePlayer(policy, options)) as player:
+        for episode in range(1, options.episodes + 1):
+            player.start(episode)
+            while not player.ended:
+                if player.steps >= LONGEST_EPISODE:
+                    raise RunError(
+                        f"episode {episode} of {player.environment_id} did not end within "
+                        f"{LONGEST_EPISODE:,} steps: the environment needs a time limit"
+                    )
+                player.step()
+            yield player.result()
+
+
+def _make(policy: Policy, render_mode: str | None) -> gym.Env[Any, Any]:
+    spec = policy.spec
+    keywords = {**spec.environment_kwargs, "render_mode": render_mode}
+    try:
+        # the checker would only repeat, more slowly, what EpisodePlayer refuses with a sentence
+        environment = gym.make(spec.environment_id, disable_env_checker=True, **keywords)
+    except gym.error.UnregisteredEnv as error:
+        raise RequestError(
+            f"the environment {spec.environment_id} is not known to gymnasium{_because(error)}"
+        ) from error
+    except Exception as error:
+        raise RequestError(
+            f"the environment {spec.environment_id} could not be made: "
+            f"{type(error).__name__}{_because(error)}"
+        ) from error
+    for kind, declared, expected in (
+        ("observation", environment.observation_space, spec.observation_space),
+        ("action", environment.action_space, spec.action_space),
+    ):
+        if declared != expected:
+            environment.close()
+            raise RequestError(
+                f"the policy is for another {spec.environment_id}: the {kind} space is {declared}, "
+                f"the policy's {expected}"
+            )
+    return environment
+
+
+def _because(error: Exception) -> str:
+    """The exception's own words on one line, after a colon; empty when it has none."""
+    text = " ".join("".join(c if c.isprintable() else " " for c in str(error)).split())
+    return f": {text if len(text) <= 200 else text[:197] + '...'}" if text else ""
