@@ -20,9 +20,9 @@ import trpotui
 from trpotui.errors import RequestError, TrpotuiError
 
 if TYPE_CHECKING:
+    from trpotui.episodes import EpisodePlayed, PlayOptions
     from trpotui.headless import Reporting
     from trpotui.rl.policy import SavedPolicy
-    from trpotui.viewer import EpisodePlayed, PlayOptions
 
 app = typer.Typer(
     help="Train, watch and replay trust-region policies (TRPO and its family).",
@@ -280,7 +280,7 @@ def play(
     import asyncio
 
     from trpotui.config import build
-    from trpotui.viewer import PlayOptions, play_without_window
+    from trpotui.episodes import PlayOptions, play_without_window
 
     saved = _read_policy(file)
     values = {"episodes": episodes, "seed": seed, "stochastic": stochastic, "speed": speed}
@@ -314,7 +314,8 @@ async def _play_in_window(
     import asyncio
     import signal
 
-    from trpotui.viewer import EpisodePlayed, PlayerWindow
+    from trpotui.episodes import EpisodePlayed
+    from trpotui.viewer import PlayerWindow
 
     task = asyncio.current_task()
     assert task is not None

@@ -12,10 +12,11 @@ import pytest
 from viewer_environments import FAULTY, FAULTY_STEP, Faulty
 from viewer_policies import random_policy
 
+from trpotui import episodes
 from trpotui.config import build
+from trpotui.episodes import EpisodePlayed, EpisodePlayer, PlayOptions, play_without_window
 from trpotui.errors import EnvironmentFaultError, RequestError, RunError
 from trpotui.rl.policy import Policy
-from trpotui.viewer import EpisodePlayed, EpisodePlayer, PlayOptions, episodes, play_without_window
 
 
 def greedy_episode(policy: Policy, seed: int) -> tuple[float, int]:

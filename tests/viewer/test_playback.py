@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from trpotui.episodes import EpisodePlayed
 from trpotui.viewer.playback import HOLD_SECONDS, LONGEST_GAP, SPEEDS, Playback
-from trpotui.viewer.protocol import EpisodePlayed
 
 FPS = 20.0
 

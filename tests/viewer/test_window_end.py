@@ -30,8 +30,9 @@ from window_processes import (
     wait_until,
 )
 
+from trpotui.episodes import EpisodePlayed
 from trpotui.rl.policy import Policy
-from trpotui.viewer import EpisodePlayed, PlayerWindow, WindowClosed
+from trpotui.viewer import PlayerWindow, WindowClosed
 from trpotui.viewer import process as window_process
 
 
@@ -141,7 +142,8 @@ def test_a_window_that_heeds_nothing_is_killed(
 ORPHANING_PARENT = """
 import asyncio, os, sys, time
 sys.path.insert(0, {tests!r})
-from trpotui.viewer import PlayerWindow, PlayOptions
+from trpotui.episodes import PlayOptions
+from trpotui.viewer import PlayerWindow
 from viewer_policies import random_policy
 
 async def play():

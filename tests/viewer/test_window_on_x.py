@@ -15,15 +15,10 @@ from viewer_environments import FAULTY
 from viewer_policies import random_policy
 from x_client import pixels, press_close_button
 
+from trpotui.episodes import EpisodePlayed, PlayOptions
 from trpotui.errors import RunError
 from trpotui.rl.policy import Policy
-from trpotui.viewer import (
-    EpisodePlayed,
-    PlaybackChanged,
-    PlayerWindow,
-    PlayOptions,
-    WindowClosed,
-)
+from trpotui.viewer import PlaybackChanged, PlayerWindow, WindowClosed
 
 PATIENCE = 15.0
 POLE = (202, 152, 101)

@@ -12,8 +12,9 @@ from collections.abc import Callable, Coroutine, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
+from trpotui.episodes import PlayOptions
 from trpotui.rl.policy import Policy
-from trpotui.viewer import PlayerWindow, PlayOptions
+from trpotui.viewer import PlayerWindow
 from trpotui.viewer.protocol import encode_request
 
 PATIENCE = 15.0

@@ -16,11 +16,11 @@ import time
 import traceback
 from collections.abc import Callable
 
+from trpotui.episodes import PlayOptions
 from trpotui.errors import RequestError, TrpotuiError
 from trpotui.rl.policy import Policy
 from trpotui.viewer.protocol import (
     LONGEST_MESSAGE,
-    PlayOptions,
     WindowClosed,
     WindowEvent,
     WindowFailed,

@@ -6,7 +6,8 @@ import bisect
 from collections.abc import Callable
 from typing import Protocol
 
-from trpotui.viewer.protocol import FASTEST, SLOWEST, EpisodePlayed, PlaybackChanged
+from trpotui.episodes import FASTEST, SLOWEST, EpisodePlayed
+from trpotui.viewer.protocol import PlaybackChanged
 
 SPEEDS = (SLOWEST, 0.5, 1.0, 2.0, 4.0, 8.0, FASTEST)
 

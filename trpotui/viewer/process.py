@@ -15,12 +15,11 @@ from collections.abc import AsyncIterator
 from types import TracebackType
 from typing import Self
 
+from trpotui.episodes import EpisodePlayed, PlayOptions
 from trpotui.errors import RunError, TrpotuiError
 from trpotui.rl.policy import Policy
 from trpotui.viewer.protocol import (
-    EpisodePlayed,
     PlaybackChanged,
-    PlayOptions,
     WindowClosed,
     WindowEvent,
     WindowFailed,

@@ -13,16 +13,11 @@ import struct
 from dataclasses import dataclass
 from typing import Any, BinaryIO, Final, Literal
 
-from pydantic import Field
-from pydantic.dataclasses import dataclass as checked_dataclass
-
-from trpotui.config import STRICT
+from trpotui.episodes import EpisodePlayed, PlayOptions
 from trpotui.errors import EnvironmentFaultError, RequestError, RunError, TrpotuiError
 from trpotui.rl.policy import Policy
 
 FailureCode = Literal["no_display", "request", "environment", "run"]
-
-SLOWEST, FASTEST = 0.25, 16.0
 
 _PREFIX: Final = struct.Struct("!QQ")
 """Length of the JSON header and length of the policy, in bytes."""
@@ -43,45 +38,12 @@ class NoDisplayError(RequestError):
         )
 
 
-@checked_dataclass(frozen=True, kw_only=True, config=STRICT)
-class PlayOptions:
-    """How a policy is played, with or without a window."""
-
-    episodes: int = Field(default=3, ge=1, le=10_000, description="episodes to play")
-    seed: int = Field(
-        default=0, ge=0, lt=2**31, description="the first episode's seed; each next one adds 1"
-    )
-    stochastic: bool = Field(
-        default=False, description="sample actions instead of taking the most likely one"
-    )
-    speed: float = Field(
-        default=1.0,
-        ge=SLOWEST,
-        le=FASTEST,
-        description="speed of a window, in multiples of the environment's own frame rate",
-    )
-
-
 @dataclass(frozen=True, kw_only=True)
 class WindowReady:
     """The window is open and shows the first frame."""
 
     driver: str
     """SDL's name of what it draws on, e.g. x11, wayland, windows, cocoa or dummy."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class EpisodePlayed:
-    """An episode that ran to its end; one that was cut short is never reported."""
-
-    episode: int
-    """Its number, counted from 1."""
-    seed: int
-    """The seed that the environment was reset with."""
-    episode_return: float
-    """Undiscounted sum of rewards."""
-    length: int
-    """Environment steps."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,11 +13,11 @@ from typing import Final, Literal
 
 import pygame
 
+from trpotui.episodes import EpisodePlayer, PlayOptions
 from trpotui.rl.policy import Policy
 from trpotui.viewer.canvas import Canvas
-from trpotui.viewer.episodes import EpisodePlayer
 from trpotui.viewer.playback import Playback
-from trpotui.viewer.protocol import NoDisplayError, PlayOptions, WindowEvent, WindowReady
+from trpotui.viewer.protocol import NoDisplayError, WindowEvent, WindowReady
 
 TICK = 1 / 60
 """Seconds between two looks at keys and clock: frames are drawn no faster than this."""

@@ -1,6 +1,6 @@
 """One environment and one frozen policy, stepped an episode at a time with every answer checked.
 
-The window and `--view none` share this loop, so equal seeds give equal returns in both.
+Every view of a policy shares this loop, so equal seeds give equal returns in all.
 """
 
 from __future__ import annotations
@@ -9,16 +9,19 @@ import contextlib
 import math
 import numbers
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import Any, Literal, TypeVar
 
 import gymnasium as gym
 import numpy as np
 from gymnasium import spaces
 from numpy.typing import NDArray
+from pydantic import Field
+from pydantic.dataclasses import dataclass as checked_dataclass
 
+from trpotui.config import STRICT
 from trpotui.errors import EnvironmentFaultError, RequestError, RunError
 from trpotui.rl.policy import Policy
-from trpotui.viewer.protocol import EpisodePlayed, PlayOptions
 
 DEFAULT_FPS = 30.0
 """Frames per second of an environment that does not declare its own."""
@@ -30,6 +33,42 @@ _ACTION_STREAM = 1
 """Keeps the action noise apart from the environment's own, which starts from the bare seed."""
 
 T = TypeVar("T")
+
+SLOWEST, FASTEST = 0.25, 16.0
+"""Speeds of playing, in multiples of the environment's own frame rate."""
+
+
+@checked_dataclass(frozen=True, kw_only=True, config=STRICT)
+class PlayOptions:
+    """How a policy is played, with or without a window."""
+
+    episodes: int = Field(default=3, ge=1, le=10_000, description="episodes to play")
+    seed: int = Field(
+        default=0, ge=0, lt=2**31, description="the first episode's seed; each next one adds 1"
+    )
+    stochastic: bool = Field(
+        default=False, description="sample actions instead of taking the most likely one"
+    )
+    speed: float = Field(
+        default=1.0,
+        ge=SLOWEST,
+        le=FASTEST,
+        description="speed of a window, in multiples of the environment's own frame rate",
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class EpisodePlayed:
+    """An episode that ran to its end; one that was cut short is never reported."""
+
+    episode: int
+    """Its number, counted from 1."""
+    seed: int
+    """The seed that the environment was reset with."""
+    episode_return: float
+    """Undiscounted sum of rewards."""
+    length: int
+    """Environment steps."""
 
 
 class EpisodePlayer:
