@@ -6,7 +6,6 @@ import json
 import shlex
 import sys
 import time
-import traceback
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -17,21 +16,17 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
 
 from trpotui.config import RunConfig
-from trpotui.durable import write_bytes
-from trpotui.errors import RunError, TrpotuiError
 from trpotui.events import (
-    EvaluationFinished,
     Event,
-    HyperparametersChanged,
     Notice,
     RunFinished,
     RunStarted,
     StopReason,
     UpdateFinished,
 )
+from trpotui.recorded_run import copy_best, describe, recorded_run
 from trpotui.rl.control import Control
 from trpotui.rl.policy import SavedPolicy
-from trpotui.rl.trainer import train
 from trpotui.run_directory import RunDirectory
 from trpotui.telemetry import RunState, fold
 from trpotui.terminal import Printer, stop_on_signals
@@ -73,25 +68,16 @@ def run_headless(
     """
     control = Control()
     out, err = Printer(sys.stdout), Printer(sys.stderr)
-    store = _Tee(directory, out) if reporting.json else directory
+    store = _Tee(directory, out) if reporting.json else None
     state = RunState()
     with stop_on_signals(control) as received, _reporter(reporting, err) as report:
+        events = recorded_run(config, directory, control, store=store, resume_from=resume_from)
         try:
-            for event in train(config, control, store, resume_from=resume_from):
+            for event in events:
                 state = fold(state, event)
-                _log(directory, event)
                 report(state, event)
-        except TrpotuiError:
-            directory.write_crash(traceback.format_exc())
-            raise
-        except Exception as error:
-            directory.write_crash(traceback.format_exc())
-            raise RunError(
-                f"the run failed: {type(error).__name__}: {error}; "
-                f"details are in {directory.path / 'crash.log'}"
-            ) from error
         finally:
-            saved = _copy_best(directory, output)
+            saved = copy_best(directory, output)
     if not reporting.quiet and state.finished is not None:
         summary = summarize(state.finished, config.environment_id, saved)
         (err if reporting.json else out).line(summary)
@@ -212,53 +198,3 @@ def _plain_line(state: RunState, event: Event, err: Printer, reporting: Reportin
             text = describe(event)
             if text:
                 err.line(text)
-
-
-def describe(event: Event) -> str:
-    """A line for people about what is no plain update; empty for the rest."""
-    match event:
-        case RunStarted():
-            return (
-                f"training {event.algorithm} on {event.environment_id}: {event.total_steps:,} "
-                f"steps, {event.n_envs} environments, seed {event.seed}, {event.device}"
-            )
-        case EvaluationFinished():
-            best = ", new best" if event.is_best else ""
-            return (
-                f"evaluation after update {event.update}: {event.mean:.1f} ± {event.std:.1f} "
-                f"over {event.episodes} episodes{best}"
-            )
-        case HyperparametersChanged():
-            changes = ", ".join(f"{name}={value}" for name, value in event.values.items())
-            return f"changed after update {event.update}: {changes}"
-        case Notice():
-            return event.message
-        case RunFinished():
-            return f"ended after {event.steps:,} steps: {event.reason.replace('_', ' ')}"
-        case _:
-            return ""
-
-
-def _log(directory: RunDirectory, event: Event) -> None:
-    text = describe(event)
-    if text:
-        directory.log(text)
-
-
-def _copy_best(directory: RunDirectory, output: Path | None) -> Path | None:
-    """Write the best policy (or the latest, when none was evaluated) to `output` too.
-
-    Returns:
-        The file to play, or None when the run left none.
-    """
-    for name in ("best.pt", "policy.pt"):
-        saved = directory.path / name
-        if saved.is_file():
-            if output is None:
-                return saved
-            try:
-                write_bytes(output, saved.read_bytes())
-            except OSError as error:
-                raise RunError(f"{output} could not be written: {error}") from error
-            return output
-    return None
