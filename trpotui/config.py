@@ -97,6 +97,17 @@ class SharedHyperparameters:
     )
 
 
+FIXED_WHILE_RUNNING = (
+    "rollout_steps",
+    "hidden_sizes",
+    "activation",
+    "initial_log_std",
+    "normalize_observations",
+    "observation_clip",
+)
+"""Hyperparameters that shape what is already built when a run has started."""
+
+
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class RunConfig:
     """Everything that is needed to run it again."""

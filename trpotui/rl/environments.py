@@ -72,6 +72,7 @@ class BatchedEnvironment:
         self._all_valid = np.ones(self.n_envs, dtype=np.bool_)
         self._only_resets = np.zeros(self.n_envs, dtype=np.bool_)
         self._steps = 0
+        self._closed = False
         self._returns = np.zeros(self.n_envs)
         self._lengths = np.zeros(self.n_envs, dtype=np.int64)
         self._finished: tuple[list[float], list[int]] = ([], [])
@@ -131,7 +132,8 @@ class BatchedEnvironment:
 
     def close(self) -> None:
         """Close the environments; closing twice does nothing."""
-        if not self._environments.closed:
+        if not self._closed:
+            self._closed = True
             self._environments.close()
 
     def _reset_now(
@@ -139,6 +141,7 @@ class BatchedEnvironment:
     ) -> tuple[NDArray[Any], NDArray[Any]]:
         """True successors, and the observations to act on, of a step that ended episodes."""
         if self._mode is AutoresetMode.DISABLED:
+            observations = observations.copy()  # the reset may write into the same array
             try:
                 fresh, _ = self._environments.reset(options={"reset_mask": ended.copy()})
             except Exception as error:
@@ -149,7 +152,14 @@ class BatchedEnvironment:
             return observations, np.where(rows, fresh, observations)
         successors = observations.copy()
         for index in np.flatnonzero(ended):
-            successors[index] = info["final_obs"][index]
+            final = np.asarray(info["final_obs"][index])
+            if final.shape != self._observation_shape[1:]:
+                raise self._fault(
+                    f"step {self._steps}",
+                    "observation",
+                    f"has shape {final.shape}, not {self._observation_shape[1:]}",
+                )
+            successors[index] = final
         return self._checked_observations(successors, f"step {self._steps}"), observations
 
     def _count(self, rewards: NDArray[np.float64], ended: Bools, valid: Bools) -> None:

@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from trpotui.config import RunConfig, build
+from trpotui.config import FIXED_WHILE_RUNNING, RunConfig, build
 from trpotui.errors import RequestError, RunError
 from trpotui.rl.advantages import explained_variance, gae, standardize
 from trpotui.rl.algorithms import load_algorithm
@@ -192,8 +192,15 @@ class Learner:
         """Replace hyperparameters by name.
 
         Raises:
-            RequestError: an unknown name or a value out of range; nothing is changed.
+            RequestError: an unknown name, a value out of range, or one that cannot change while
+                the run goes on; nothing is changed.
         """
+        for name in values:
+            if name in FIXED_WHILE_RUNNING:
+                raise RequestError(f"{name} cannot be changed while a run goes on")
+        self._replace(values)
+
+    def _replace(self, values: Mapping[str, object]) -> None:
         current = dataclasses.asdict(self.algorithm.hyperparameters)
         self.algorithm.hyperparameters = build(
             self.algorithm.hyperparameter_type, {**current, **values}, what="hyperparameter"
@@ -224,7 +231,7 @@ class Learner:
         self.actor.parameters.copy_(state["actor"])
         self.critic.parameters.copy_(state["critic"])
         self.algorithm.restore(state["algorithm"])
-        self.change(json.loads(state["hyperparameters"]))
+        self._replace(json.loads(state["hyperparameters"]))
         if self.moments is not None:
             self.moments = dataclasses.replace(
                 self.moments,

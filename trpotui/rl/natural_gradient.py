@@ -42,21 +42,25 @@ def conjugate_gradient(
         tolerance: stop when the residual is this share of ||b||.
 
     Returns:
-        The best x so far. Where a direction shows no positive curvature, or a number stops being
-        finite, the iteration ends and keeps the x of before.
+        The best x so far. Where a direction shows no positive curvature beyond rounding, or a
+        number stops being finite, the iteration ends and keeps the x of before.
     """
     x = torch.zeros_like(b)
     residual, direction = b.clone(), b.clone()
     squared = float(residual.dot(residual))
     norm = math.sqrt(squared)
     residuals = [1.0]
+    largest = 0.0  # curvature of a unit direction so far: the scale of what is rounding
+    rounding = torch.finfo(b.dtype).eps
     if norm == 0.0 or not math.isfinite(norm):
         return Solution(x, residual, (0.0,) if norm == 0.0 else (math.inf,), 0)
     for _ in range(iterations):
         product = matvec(direction)
         curvature = float(direction.dot(product))
-        if not (curvature > 0.0 and math.isfinite(curvature)):
+        per_unit = curvature / float(direction.dot(direction))
+        if not (per_unit > rounding * largest and math.isfinite(per_unit)):
             break
+        largest = max(largest, per_unit)
         step = squared / curvature
         x.add_(direction, alpha=step)
         residual.sub_(product, alpha=step)
@@ -109,7 +113,7 @@ def natural_step(
     if grad_norm == 0.0:
         return NaturalStep(nothing, 0.0, 0.0, 0.0, 0.0, (), RejectReason.ZERO_GRADIENT)
     solution = conjugate_gradient(
-        lambda v: fisher_product(v).add_(v, alpha=damping), gradient, iterations=iterations
+        lambda v: fisher_product(v).add(v, alpha=damping), gradient, iterations=iterations
     )
     x = solution.x
     g_dot_x = float(gradient.dot(x))

@@ -279,7 +279,7 @@ def numpy_layers(network: MLP) -> tuple[Layer, ...]:
 
 def _inside_range(log_std: Tensor) -> Tensor:
     """1 where the clamp of log sigma passes changes through, 0 where it holds them back."""
-    return ((log_std > LOG_STD_MIN) & (log_std < LOG_STD_MAX)).to(log_std.dtype)
+    return ((log_std >= LOG_STD_MIN) & (log_std <= LOG_STD_MAX)).to(log_std.dtype)
 
 
 def _orthogonal_(weight: Tensor, gain: float, generator: torch.Generator) -> None:

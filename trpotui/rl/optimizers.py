@@ -33,7 +33,11 @@ class Adam:
 
     def state(self) -> dict[str, Any]:
         """Everything that `restore` needs to go on identically."""
-        return {"mean": self._mean, "square": self._square, "steps": self._steps}
+        return {
+            "mean": self._mean.cpu().clone(),
+            "square": self._square.cpu().clone(),
+            "steps": self._steps,
+        }
 
     def restore(self, state: dict[str, Any]) -> None:
         """Take over what `state` returned."""

@@ -146,8 +146,8 @@ def describe_space(space: spaces.Space[Any]) -> dict[str, Any]:
             "type": "Box",
             "shape": [int(side) for side in space.shape],
             "dtype": str(space.dtype),
-            "low": [float(bound) for bound in space.low.reshape(-1)],
-            "high": [float(bound) for bound in space.high.reshape(-1)],
+            "low": space.low.reshape(-1).tolist(),
+            "high": space.high.reshape(-1).tolist(),
         }
     raise RequestError(f"space {space} is not supported: {SUPPORTED}")
 
@@ -158,6 +158,6 @@ def space_from_description(description: Mapping[str, Any]) -> spaces.Space[Any]:
         return spaces.Discrete(description["n"], start=description["start"])
     dtype = np.dtype(description["dtype"])
     shape = tuple(description["shape"])
-    low = np.array(description["low"], dtype=np.float64).reshape(shape).astype(dtype)
-    high = np.array(description["high"], dtype=np.float64).reshape(shape).astype(dtype)
+    low = np.array(description["low"], dtype=dtype).reshape(shape)
+    high = np.array(description["high"], dtype=dtype).reshape(shape)
     return spaces.Box(low, high, shape=shape, dtype=dtype.type)

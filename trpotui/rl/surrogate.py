@@ -25,9 +25,16 @@ class Surrogate:
         actor: the old policy.
         batch: what it collected.
         interrupt: called before every Fisher product and candidate.
+
+    Raises:
+        ValueError: advantages or actions are not one for each sample.
     """
 
     def __init__(self, actor: Actor, batch: Batch, interrupt: Callable[[], None]) -> None:
+        if batch.advantages.shape != (len(batch.inputs),):
+            raise ValueError(
+                f"advantages must be [{len(batch.inputs)}], got {list(batch.advantages.shape)}"
+            )
         self._actor = actor
         self._batch = batch
         self._interrupt = interrupt

@@ -135,7 +135,7 @@ class _Run:
         self._best: Score | None = None
         self._score: Score | None = None  # of the policy as it is now
         self._solved = False
-        self._store_failed = False
+        self._not_kept: set[str] = set()  # what the last attempt to save failed for
         self._notices: list[Notice] = []
         self._evaluation_environments: dict[int, BatchedEnvironment] = {}
         if resume_from is not None:
@@ -172,7 +172,7 @@ class _Run:
         yield from self._finish(reason)
 
     def _train(self) -> Generator[Event, None, StopReason]:
-        """Updates until the run is over; returns why it is."""
+        """Updates until the run is over, and a score for the last policy; returns why it ended."""
         while self._update == 0 or self._steps + self._steps_per_update <= self._config.total_steps:
             yield from self._serve_control()
             began = time.perf_counter()
@@ -185,6 +185,8 @@ class _Run:
             yield from self._checkpoint_if_due()
             if self._solved and self._config.stop_when_solved:
                 return StopReason.SOLVED
+        if self._config.eval_every and self._score is None:
+            yield self._evaluate()
         return StopReason.STEPS_REACHED
 
     @property
@@ -212,7 +214,8 @@ class _Run:
         ready = False
         while not ready:
             for request in self._control.take_snapshot_requests():
-                request.set_result(self._learner.snapshot())
+                if request.set_running_or_notify_cancel():
+                    request.set_result(self._learner.snapshot())
             changes = self._control.take_changes()
             if changes:
                 self._learner.change(changes)
@@ -258,9 +261,12 @@ class _Run:
     def _evaluate_if_due(self, report: UpdateFinished) -> Iterator[Event]:
         """Evaluate every so often, and keep the metrics of the update with what that gave."""
         evaluation = None
-        if self._config.eval_every and self._update % self._config.eval_every == 0:
-            evaluation = self._evaluate()
-        self._keep(lambda store: store.append_metrics(metrics_row(report, evaluation)))
+        try:
+            if self._config.eval_every and self._update % self._config.eval_every == 0:
+                evaluation = self._evaluate()
+        finally:  # an evaluation that fails or is interrupted takes no metrics with it
+            row = metrics_row(report, evaluation)
+            self._keep("metrics", lambda store: store.append_metrics(row))
         if evaluation is not None:
             yield evaluation
         yield from self._take_notices()
@@ -313,22 +319,21 @@ class _Run:
             self._checkpoint_due = time.monotonic() + self._config.checkpoint_seconds
             yield from self._checkpoint()
 
-    def _checkpoint(self) -> Iterator[Event]:
-        if self._save(best=False):
+    def _checkpoint(self) -> Generator[Event, None, bool]:
+        saved = self._save(best=False)
+        if saved:
             yield CheckpointSaved(update=self._update, steps=self._steps)
         yield from self._take_notices()
+        return saved
 
     def _finish(self, reason: StopReason) -> Iterator[Event]:
-        """Score the last policy unless the person is waiting, save everything, say why it ended."""
-        if reason is StopReason.STEPS_REACHED and self._config.eval_every and self._score is None:
-            try:
-                yield self._evaluate()
-            except Interrupted:
-                reason = StopReason.STOPPED
-        if self._store is not None:
-            yield from self._checkpoint()
-        if self._store_failed:
-            raise RunError("the last policy could not be saved; see the message before this one")
+        """Save everything and say why it ended."""
+        if self._store is not None and self._update:
+            saved = yield from self._checkpoint()
+            if not saved:
+                raise RunError(
+                    "the last policy could not be saved; see the message before this one"
+                )
         yield RunFinished(
             reason=reason,
             update=self._update,
@@ -355,23 +360,24 @@ class _Run:
             versions=versions(),
             created=datetime.now(UTC).isoformat(timespec="seconds"),
         )
-        kept = self._keep(lambda store: store.save_policy(saved, best=best))
+        kept = self._keep("policy", lambda store: store.save_policy(saved, best=best))
         if not best:
-            kept &= self._keep(lambda store: store.save_checkpoint(self._state()))
+            kept &= self._keep("checkpoint", lambda store: store.save_checkpoint(self._state()))
         return kept
 
-    def _keep(self, action: Callable[[Store], None]) -> bool:
-        """Do something with the store; a full disk becomes a notice and the run goes on."""
+    def _keep(self, what: str, action: Callable[[Store], None]) -> bool:
+        """Have the store keep something; a full disk becomes one notice and the run goes on."""
         if self._store is None:
             return True
         try:
             action(self._store)
         except OSError as error:
-            if not self._store_failed:
-                self._notices.append(Notice(message=f"could not save: {error}; the run goes on"))
-            self._store_failed = True
+            if what not in self._not_kept:
+                message = f"the {what} could not be saved: {error}; the run goes on"
+                self._notices.append(Notice(message=message))
+            self._not_kept.add(what)
             return False
-        self._store_failed = False
+        self._not_kept.discard(what)
         return True
 
     def _take_notices(self) -> Iterator[Event]:

@@ -63,8 +63,12 @@ class Trpo:
         self._critic_fit = CriticFit(critic, generator)
 
     def update(self, batch: Batch, interrupt: Callable[[], None]) -> UpdateStats:
-        """One trust-region step of the actor, then one fit of the critic."""
+        """One fit of the critic and one trust-region step of the actor.
+
+        The critic goes first: whatever is interrupted then leaves the actor as it was.
+        """
         h = self.hyperparameters
+        value_loss = self._critic_fit(batch.inputs, batch.targets, h, interrupt)
         surrogate = Surrogate(self._actor, batch, interrupt)
         step = natural_step(
             surrogate.gradient(),
@@ -83,7 +87,6 @@ class Trpo:
             max_backtracks=h.max_backtracks if step.reject_reason is None else -1,
             least_gain=lambda fraction: h.acceptance_ratio * fraction * full_gain,
         )
-        value_loss = self._critic_fit(batch.inputs, batch.targets, h, interrupt)
         return UpdateStats(
             kl=search.kl,
             entropy=surrogate.entropy(),
