@@ -13,7 +13,6 @@ from collections.abc import Iterator
 
 from trpotui.policy_file.values import RefusedError, foreign, shown, too_large
 
-MAX_PICKLE_BYTES = 32 * 2**20
 MAX_INSTRUCTIONS = 1_000_000
 
 
@@ -52,8 +51,6 @@ def check_pickle(data: bytes) -> None:
     Raises:
         RefusedError: the pickle is too large, malformed, or does anything else.
     """
-    if len(data) > MAX_PICKLE_BYTES:
-        too_large()
     machine = _PickleMachine()
     try:
         for count, (name, argument) in enumerate(_instructions(data)):

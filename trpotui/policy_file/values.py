@@ -79,10 +79,8 @@ def _check_text(text: str) -> None:
         foreign("it holds control characters")
 
 
-def check_fields(value: object, fields: Fields, name: str) -> dict[str, Any]:
-    """`value` as a dict that has exactly these keys with exactly these types."""
-    if type(value) is not dict:
-        malformed(name, "is not a dict")
+def check_fields(value: dict[str, Any], fields: Fields, name: str) -> dict[str, Any]:
+    """The same dict, which has exactly these keys with values of exactly these types."""
     for key in fields:
         if key not in value:
             malformed(name, f"lacks '{key}'")

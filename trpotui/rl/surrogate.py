@@ -10,7 +10,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from trpotui.rl.algorithms.interface import Batch
+from trpotui.rl.algorithm import Batch
 from trpotui.rl.networks import Actor
 
 

@@ -1,6 +1,6 @@
 """The algorithms by name. Reading the names costs no import of torch; `load_algorithm` does.
 
-A new algorithm is one module with a class like `trpotui.rl.algorithms.interface.Algorithm`, and one
+A new algorithm is one module with a class like `trpotui.rl.algorithm.Algorithm`, and one
 line here.
 """
 
@@ -13,7 +13,7 @@ from trpotui.config import did_you_mean
 from trpotui.errors import RequestError
 
 if TYPE_CHECKING:
-    from trpotui.rl.algorithms.interface import Algorithm
+    from trpotui.rl.algorithm import Algorithm
 
 ALGORITHMS = {
     "trpo": "trpotui.rl.algorithms.trpo:Trpo",

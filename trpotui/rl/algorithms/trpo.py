@@ -17,7 +17,7 @@ from pydantic.dataclasses import dataclass
 
 from trpotui.config import STRICT, SharedHyperparameters
 from trpotui.events import TrustRegionStep
-from trpotui.rl.algorithms.interface import Batch, UpdateStats
+from trpotui.rl.algorithm import Batch, UpdateStats
 from trpotui.rl.natural_gradient import line_search, natural_step
 from trpotui.rl.networks import Actor, Critic
 from trpotui.rl.surrogate import Surrogate

@@ -1,0 +1,69 @@
+"""What a diagnosis finds, and what it may look at."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import IntEnum, StrEnum
+
+from trpotui.events import RunStarted, TrustRegionStep, UpdateFinished
+from trpotui.telemetry import RunState
+
+WINDOW = 20
+"""Updates that a median is taken over, and the fewest that most checks need."""
+
+
+class Severity(IntEnum):
+    """How much it matters; the greater, the worse."""
+
+    HINT = 1
+    """The run could do better, or may be as good as it gets."""
+    WARNING = 2
+    """The run is unlikely to get where it should."""
+    SERIOUS = 3
+    """Nothing is being learned, or soon nothing will be."""
+
+
+class Kind(StrEnum):
+    """What was found; a diagnosis holds each at most once."""
+
+    NOT_FINITE = "not_finite"
+    REFUSED = "refused"
+    ENTROPY = "entropy"
+    CRITIC = "critic"
+    RETURNS = "returns"
+    GAIN = "gain"
+    RESIDUAL = "residual"
+    SMALL_KL = "small_kl"
+    DEVICE = "device"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finding:
+    """One thing that is wrong, or may be."""
+
+    kind: Kind
+    severity: Severity
+    title: str
+    """What was seen, with its numbers."""
+    advice: str
+    """What to try."""
+    settings: tuple[str, ...] = ()
+    """The hyperparameters that the advice names."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evidence:
+    """What a check looks at."""
+
+    state: RunState
+    started: RunStarted
+    updates: list[UpdateFinished]
+    """Since hyperparameters were last changed by hand, as many as the state keeps."""
+    recent: list[UpdateFinished]
+    """The last `WINDOW` of them."""
+    steps: list[TrustRegionStep]
+    """The trust-region steps of those."""
+    kept: list[TrustRegionStep]
+    """Those that were accepted."""
+    solved: bool
+    """The returns are where the environment says they should be."""

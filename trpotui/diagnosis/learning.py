@@ -1,0 +1,196 @@
+"""What can be wrong with the policy, the critic, the returns and the device."""
+
+from __future__ import annotations
+
+import math
+from statistics import fmean, median, variance
+
+from trpotui.diagnosis.finding import WINDOW, Evidence, Finding, Kind, Severity
+from trpotui.run_log import return_text
+
+COLLAPSED_ENTROPY = 0.1
+"""Share of its first entropy below which a discrete policy is almost deterministic."""
+SHRUNK_SIGMA = 0.05
+"""Share of its first value below which a Gaussian policy's mean sigma is as good as gone."""
+STEEP_FALL = 1.0
+"""Nats that the entropy of each Gaussian action loses within a window when sigma collapses."""
+GAUSSIAN_ENTROPY = 0.5 * math.log(2 * math.pi * math.e)
+"""Of one action with sigma 1, in nats."""
+MOST_ACTIONS = 18
+"""Discrete actions up to which the first entropy tells a discrete policy from a Gaussian one."""
+POOR_CRITIC = -0.05
+"""Explained variance; between this and 0 the critic is useless, but no worse than a constant."""
+STILL_UPDATES = 100
+"""Updates with finished episodes over which returns that stand still are worth a word."""
+SAME_UPDATES = 30
+"""Likewise, if all episodes returned the same."""
+CLEAR_DIFFERENCE = 2.0
+"""Standard errors between two means."""
+SMALL_WORK = 5e6
+"""Samples times actor parameters of an update. An update is about a thousand operations on tensors:
+below this a CPU does their arithmetic in the time that a GPU takes to be told of them."""
+
+
+def collapsed_entropy(evidence: Evidence) -> Finding | None:
+    """The policy has all but stopped exploring, short of the goal; needs a full window."""
+    first = evidence.state.first_entropy
+    if first is None or len(evidence.recent) < WINDOW or evidence.solved:
+        return None
+    dimensions = _gaussian_dimensions(first)
+    if dimensions:
+        return _collapsed_sigma(evidence, first, dimensions)
+    now = median(update.entropy for update in evidence.recent[-WINDOW // 2 :])
+    if not _looks_discrete(first) or now >= COLLAPSED_ENTROPY * first:
+        return None
+    return Finding(
+        kind=Kind.ENTROPY,
+        severity=Severity.WARNING,
+        title=f"the policy is almost deterministic: entropy {now:.2f}, at first {first:.2f} nats",
+        advice=(
+            "it hardly explores any more and seldom recovers by itself. Unless its returns are what "
+            "you want, start again with a smaller max_kl or with more rollout_steps, so that it "
+            "commits later and on more evidence"
+        ),
+        settings=("max_kl", "rollout_steps"),
+    )
+
+
+def _collapsed_sigma(evidence: Evidence, first: float, dimensions: int) -> Finding | None:
+    """Sigma is tiny or falls steeply, while the returns do not improve.
+
+    The entropy of a Gaussian policy is the sum over actions of log sigma, and a constant.
+    """
+    entropies = [update.entropy for update in evidence.recent]
+    now = median(entropies[-WINDOW // 2 :])
+    share = math.exp(min((now - first) / dimensions, 0.0))
+    is_steep = entropies[0] - entropies[-1] > STEEP_FALL * dimensions
+    if (share >= SHRUNK_SIGMA and not is_steep) or _improves(
+        _mean_returns(evidence)[-2 * WINDOW :]
+    ):
+        return None
+    how = f"fast, to {share:.0%}" if is_steep else f"to {share:.1%}"
+    return Finding(
+        kind=Kind.ENTROPY,
+        severity=Severity.WARNING,
+        title=f"sigma has shrunk {how} of its first value, and the returns do not improve",
+        advice=(
+            "the policy hardly explores any more. Unless its returns are what you want, start again "
+            "with a smaller max_kl, more rollout_steps or a greater initial_log_std"
+        ),
+        settings=("max_kl", "rollout_steps", "initial_log_std"),
+    )
+
+
+def _gaussian_dimensions(first: float) -> int:
+    """Actions of a Gaussian policy that starts with sigma 1; 0 where the entropy fits none."""
+    dimensions = round(first / GAUSSIAN_ENTROPY)
+    return dimensions if abs(first - dimensions * GAUSSIAN_ENTROPY) < 0.005 * dimensions else 0
+
+
+def _looks_discrete(first: float) -> bool:
+    """Whether an entropy is that of a nearly uniform choice between a few actions."""
+    actions = round(math.exp(min(first, 10.0)))
+    return 2 <= actions <= MOST_ACTIONS and abs(first - math.log(actions)) < 0.02
+
+
+def poor_critic(evidence: Evidence) -> Finding | None:
+    """A full window of explained variance below zero, while there is something to explain."""
+    returns = evidence.state.recent_returns
+    if len(evidence.recent) < WINDOW or evidence.solved or len(set(returns)) < 2:
+        return None
+    explained = median(update.explained_variance for update in evidence.recent)
+    if not explained < POOR_CRITIC:
+        return None
+    return Finding(
+        kind=Kind.CRITIC,
+        severity=Severity.WARNING,
+        title=f"the critic is worse than a constant: explained variance {explained:.2f}",
+        advice=(
+            "its estimates add noise to the advantages. With the gauss_newton critic raise "
+            "critic_iterations or lower critic_damping; with adam raise critic_epochs or change "
+            "critic_learning_rate; more rollout_steps help both"
+        ),
+        settings=(
+            "critic_iterations",
+            "critic_damping",
+            "critic_epochs",
+            "critic_learning_rate",
+            "rollout_steps",
+        ),
+    )
+
+
+def still_returns(evidence: Evidence) -> Finding | None:
+    """The halves of a long window do not differ by more than their spread explains."""
+    means = _mean_returns(evidence)[-STILL_UPDATES:]
+    if evidence.solved or len(means) < SAME_UPDATES:
+        return None
+    if min(means) == max(means) and len(set(evidence.state.recent_returns)) == 1:
+        return Finding(
+            kind=Kind.RETURNS,
+            severity=Severity.WARNING,
+            title=f"every episode of {len(means)} updates returned {return_text(means[0])}",
+            advice=(
+                "there is nothing to learn from while all episodes are alike: raise rollout_steps "
+                "so that more is tried between updates, lower max_kl to keep exploring for longer, "
+                "or shape the reward"
+            ),
+            settings=("rollout_steps", "max_kl"),
+        )
+    if len(means) < STILL_UPDATES or abs(_difference(means)) >= CLEAR_DIFFERENCE:
+        return None
+    return Finding(
+        kind=Kind.RETURNS,
+        severity=Severity.HINT,
+        title=f"the return stands still at {return_text(fmean(means))} for {len(means)} updates",
+        advice=(
+            "this may be as good as it gets. If not: raise max_kl for larger steps, raise "
+            "rollout_steps for a less noisy gradient, or look at gamma and gae_lambda: "
+            "1 / (1 - gamma) steps is how far the policy looks ahead"
+        ),
+        settings=("max_kl", "rollout_steps", "gamma", "gae_lambda"),
+    )
+
+
+def _mean_returns(evidence: Evidence) -> list[float]:
+    """Of the updates in which episodes finished."""
+    return [update.return_mean for update in evidence.updates if update.return_mean is not None]
+
+
+def _improves(means: list[float]) -> bool:
+    return len(means) >= WINDOW and _difference(means) >= CLEAR_DIFFERENCE
+
+
+def _difference(means: list[float]) -> float:
+    """Of the later half's mean from the earlier one's, in standard errors (Welch 1947)."""
+    half = len(means) // 2
+    early, late = means[:half], means[half:]
+    rise = fmean(late) - fmean(early)
+    error = math.sqrt(variance(early) / len(early) + variance(late) / len(late))
+    if error > 0.0:
+        return rise / error
+    return math.copysign(math.inf, rise) if rise else 0.0
+
+
+def slow_device(evidence: Evidence) -> Finding | None:
+    """Little arithmetic on a device that is slow to start any; needs a few updates."""
+    started = evidence.started
+    work = started.steps_per_update * started.actor_parameters
+    if not started.device.startswith(("cuda", "mps")) or len(evidence.updates) < 5:
+        return None
+    if work >= SMALL_WORK:
+        return None
+    return Finding(
+        kind=Kind.DEVICE,
+        severity=Severity.HINT,
+        title=(
+            f"{started.device} may be slower than the CPU for {started.actor_parameters:,} "
+            f"parameters and {started.steps_per_update:,} samples an update"
+        ),
+        advice=(
+            "starting an operation there costs more than its arithmetic: compare the steps per "
+            "second of a run with --device cpu. Greater hidden_sizes or more rollout_steps give "
+            "the device more to do"
+        ),
+        settings=("hidden_sizes", "rollout_steps"),
+    )
