@@ -137,7 +137,8 @@ class RunConfig:
         default=100,
         ge=1,
         le=10_000,
-        description="greedy episodes that must confirm an evaluation that looks solved",
+        description="greedy episodes that must confirm an evaluation that looks solved: their mean "
+        "less 1.5 standard errors must reach the threshold too",
     )
     stop_when_solved: bool = Field(
         default=True, description="end the run at the environment's registered reward threshold"

@@ -18,8 +18,8 @@ from torch import Tensor
 from trpotui.config import FIXED_WHILE_RUNNING, RunConfig, build
 from trpotui.errors import RequestError, RunError
 from trpotui.rl.advantages import explained_variance, gae, standardize
-from trpotui.rl.algorithms import load_algorithm
 from trpotui.rl.algorithm import Batch, UpdateStats
+from trpotui.rl.algorithms import load_algorithm
 from trpotui.rl.environments import BatchedEnvironment
 from trpotui.rl.networks import Actor, Critic, numpy_layers
 from trpotui.rl.normalization import ObservationMoments

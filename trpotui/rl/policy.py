@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import io
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -209,6 +210,11 @@ class Score:
     mean: float
     std: float
     """Population standard deviation."""
+
+    @property
+    def standard_error(self) -> float:
+        """Of the mean."""
+        return self.std / math.sqrt(self.episodes)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -48,6 +48,9 @@ EVALUATION_SEED = 1_000_000
 """Evaluations of all runs start from the same episodes, and from others than `eval` and `play`."""
 CONFIRMATION_SEED = 2_000_000
 MOST_EVALUATION_ENVIRONMENTS = 100
+CONFIDENCE = 1.5
+"""Standard errors by which the mean of a confirmation must be above the threshold: a run that stops
+at the first mean that just passes would be below it on other episodes one time in twenty."""
 
 
 class Store(Protocol):
@@ -277,7 +280,8 @@ class _Run:
         solved = False
         if self._solved_at is not None and result.score.mean >= self._solved_at:
             result = self._play(self._config.confirm_episodes, CONFIRMATION_SEED)
-            solved = result.score.mean >= self._solved_at
+            doubt = CONFIDENCE * result.score.standard_error
+            solved = result.score.mean - doubt >= self._solved_at
         score = result.score
         is_best = self._best is None or score.mean > self._best.mean or (solved > self._solved)
         self._score = score
