@@ -59,10 +59,15 @@ def trpotui(tmp_path):
 
 @pytest.fixture(scope="session")
 def trained(tmp_path_factory):
-    """A short CartPole run by a process: its folder, with `policy.pt` and the directory `run`."""
+    """A short CartPole run by a process: its folder, with `policy.pt` and the directory `run`.
+
+    Its steps are so small that the policy stays poor: the episodes differ.
+    """
     folder = tmp_path_factory.mktemp("trained")
-    arguments = ["train", "--no-ui", "--steps", "4096", "--run-dir", "run", "-o", "policy.pt"]
-    process = Command(folder).start(*arguments)
+    short = ["--steps", "4096", "--set", "max_kl=0.0001"]
+    process = Command(folder).start(
+        "train", "--no-ui", *short, "--run-dir", "run", "-o", "policy.pt"
+    )
     _, err = process.communicate(timeout=120)
     assert process.returncode == 0, err
     return folder

@@ -35,7 +35,7 @@ def test_eval_is_the_same_for_the_same_seed_and_another_for_another(trpotui, tra
 
 def test_inspect_tells_where_a_policy_came_from(trpotui, trained):
     text = trpotui("inspect", trained / "policy.pt").stdout
-    for fact in ("CartPole-v1", "trpo", "categorical", "[64, 64]", "max_kl=0.03"):
+    for fact in ("CartPole-v1", "trpo", "categorical", "[64, 64]", "max_kl=0.0001"):
         assert fact in text, fact
     facts = json.loads(trpotui("inspect", trained / "policy.pt", "--json").stdout)
     assert facts["environment"] == "CartPole-v1"

@@ -48,7 +48,13 @@ MAX_FEATURES = 250_000
 MAX_LAYERS, MAX_WIDTH = 8, 4096  # as trpotui.config.HiddenSizes
 MAX_RANK = 8
 BOX_FLOATS = ("float16", "float32", "float64")
-BOX_INTEGERS = ("bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64")
+BOX_INTEGERS = ("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64")
+BOX_BOUNDS: dict[str, type] = {
+    **dict.fromkeys(BOX_FLOATS, float),
+    **dict.fromkeys(BOX_INTEGERS, int),
+    "bool": bool,
+}
+"""The exact type of a Box's bounds by its dtype."""
 
 
 def checked(content: object) -> SavedPolicy:
@@ -169,7 +175,7 @@ def _checked_space(description: dict[str, Any], name: str) -> spaces.Space[Any]:
 def _check_box(description: dict[str, Any], name: str) -> None:
     """Check a Box's description, so that rebuilding it takes no more than its bounds do."""
     shape, dtype = description["shape"], description["dtype"]
-    if dtype not in BOX_FLOATS + BOX_INTEGERS:
+    if dtype not in BOX_BOUNDS:
         malformed(f"{name}.dtype", "is not one that is supported")
     if len(shape) > MAX_RANK:
         malformed(f"{name}.shape", f"has more than {MAX_RANK} sides")
@@ -178,8 +184,8 @@ def _check_box(description: dict[str, Any], name: str) -> None:
     size = math.prod(shape)
     check_integer(size, f"{name}.shape's product", least=1, most=MAX_FEATURES)
     for bounds in (description["low"], description["high"]):
-        if not all(type(bound) is float for bound in bounds):
-            malformed(name, "has a bound that is no number")
+        if not all(type(bound) is BOX_BOUNDS[dtype] for bound in bounds):
+            malformed(name, f"has a bound that is no {BOX_BOUNDS[dtype].__name__}")
 
 
 def _checked_layers(

@@ -134,7 +134,7 @@ def checked_array(
     """
     if type(tensor) is not torch.Tensor or tensor.layout is not torch.strided:
         malformed(name, "is not an ordinary tensor")
-    if tensor.device.type != "cpu" or tensor.requires_grad or tensor.is_conj() or tensor.is_neg():
+    if tensor.device.type != "cpu" or tensor.requires_grad or tensor.is_neg():
         malformed(name, "is not an ordinary tensor")
     if tensor.dtype is not dtype:
         malformed(name, f"is of type {tensor.dtype} instead of {dtype}")

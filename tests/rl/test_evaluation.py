@@ -1,0 +1,117 @@
+"""Episodes of a frozen policy: which ones count, and from which seeds."""
+
+from __future__ import annotations
+
+import gymnasium
+import numpy as np
+import pytest
+from gymnasium import spaces
+
+from trpotui.errors import EnvironmentFaultError
+from trpotui.rl import evaluation
+from trpotui.rl.environments import make_environments
+from trpotui.rl.evaluation import Evaluation, evaluate
+
+
+class Seeded(gymnasium.Env):
+    """Episode length and reward are functions of the seed: low seeds give short episodes."""
+
+    observation_space = spaces.Box(-1e4, 1e4, (1,), np.float32)
+    action_space = spaces.Discrete(2)
+
+    def __init__(self, *, endless: bool = False) -> None:
+        self._endless = endless
+
+    def reset(self, *, seed=None, **_):
+        super().reset(seed=seed)
+        self._length = 1 if seed is None else 1 + seed % 5
+        self._reward = 1000.0 if seed is None else float(seed)
+        self._t = 0
+        return np.zeros(1, np.float32), {}
+
+    def step(self, _):
+        self._t += 1
+        over = self._t >= self._length and not self._endless
+        return np.full(1, self._t, np.float32), self._reward, over, False, {}
+
+
+class FirstAction:
+    """A policy that takes the first action and notes whether it was asked to sample."""
+
+    def __init__(self) -> None:
+        self.generators: list = []
+
+    def act(self, observations, rng):
+        self.generators.append(rng)
+        return np.zeros(len(observations), dtype=np.int64)
+
+
+@pytest.fixture
+def environments(register):
+    made = []
+
+    def make(count, **kwargs):
+        made.append(make_environments(register(Seeded), kwargs, n_envs=count))
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.close()
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 7, 20])
+@pytest.mark.parametrize("episodes", [1, 7])
+def test_episodes_are_those_of_the_seeds_however_many_play_at_once(environments, count, episodes):
+    result = evaluate(FirstAction(), environments(count), episodes=episodes, seed=40)
+    seeds = range(40, 40 + episodes)
+    assert result.lengths == tuple(1 + seed % 5 for seed in seeds)
+    assert result.returns == tuple(float(seed * (1 + seed % 5)) for seed in seeds)
+
+
+def test_repeated_evaluation_gives_the_same(environments):
+    both = environments(3)
+    first = evaluate(FirstAction(), both, episodes=5, seed=40)
+    assert evaluate(FirstAction(), both, episodes=5, seed=40) == first
+    assert evaluate(FirstAction(), both, episodes=5, seed=41) != first
+
+
+def test_native_vector_environment_gives_as_many_episodes_as_asked():
+    cartpole = make_environments("CartPole-v1", {}, n_envs=4)
+    result = evaluate(FirstAction(), cartpole, episodes=10, seed=0)
+    cartpole.close()
+    assert len(result.returns) == 10
+    # always pushing to one side ends an episode in 8 to 10 steps; each step gives 1
+    assert all(8 <= length <= 11 for length in result.lengths)
+    assert result.returns == tuple(float(length) for length in result.lengths)
+
+
+@pytest.mark.parametrize("stochastic", [False, True])
+def test_greedy_without_a_generator_and_sampled_with_one(environments, stochastic):
+    policy = FirstAction()
+    evaluate(policy, environments(2), episodes=2, seed=1, stochastic=stochastic)
+    assert all((rng is not None) == stochastic for rng in policy.generators)
+
+
+def test_interrupt_ends_it_before_the_next_step(environments):
+    policy, calls = FirstAction(), []
+
+    def interrupt():
+        calls.append(1)
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        evaluate(policy, environments(1, endless=True), episodes=1, seed=0, interrupt=interrupt)
+    assert len(policy.generators) == 2
+
+
+def test_episode_that_never_ends_is_a_fault(environments, monkeypatch):
+    monkeypatch.setattr(evaluation, "MOST_STEPS", 50)
+    with pytest.raises(EnvironmentFaultError, match="did not end within 50 steps"):
+        evaluate(FirstAction(), environments(2, endless=True), episodes=2, seed=0)
+
+
+def test_score_is_the_mean_and_population_deviation():
+    score = Evaluation(returns=(1.0, 2.0, 6.0), lengths=(1, 1, 1)).score
+    assert (score.episodes, score.mean) == (3, 3.0)
+    assert score.std == pytest.approx(np.std([1.0, 2.0, 6.0]))
