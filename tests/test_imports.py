@@ -18,7 +18,9 @@ CORE = [
 def modules_after(code: str) -> set[str]:
     """Top-level names of what a fresh interpreter has imported after running `code`."""
     script = f"{code}\nimport sys; print(*{{name.partition('.')[0] for name in sys.modules}})"
-    result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    result = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=False
+    )
     assert result.returncode == 0, result.stderr
     return set(result.stdout.split())
 

@@ -25,7 +25,7 @@ CAPACITY = 4096
 
 
 class Bucket(NamedTuple):
-    """Neighbouring points, as what a chart needs of them."""
+    """Neighbouring points, `size` of them, as what a chart needs to know."""
 
     first: float
     last: float
@@ -36,21 +36,19 @@ class Bucket(NamedTuple):
     high_x: float
     high: float
     size: int
-    """Points in it."""
 
 
 class Column(NamedTuple):
     """What a series holds in one column of a chart."""
 
-    x: float
-    """In the middle of its points; exact where there is one."""
+    x: float  # in the middle of its points; exact where there is one
     low: float
     mean: float
     high: float
 
 
+# of a bucket; a plain tuple, made for every point, is four times as quick as a named one
 _Fields = tuple[float, float, float, float, float, float, float, int]
-"""Of a bucket; a plain tuple, made for every point, is four times as quick as a named one."""
 _FIELDS = ("first", "last", "low_x", "low", "mean", "high_x", "high")
 
 
@@ -258,11 +256,10 @@ class Series:
             return []
         x_from = self._closed.first[0] if x_from is None else x_from
         x_to = self.last[0] if x_to is None else x_to
-        if x_from == x_to:
-            width = 1
         if not x_from <= x_to:
             return []
-        inner = [min(x_from + (x_to - x_from) * (i / width), x_to) for i in range(width)]
+        width = 1 if x_from == x_to else width
+        inner = [min(x_from + (x_to - x_from) * i / width, x_to) for i in range(width)]
         return [*inner, nextafter(x_to, inf)]  # a column ends before its right edge
 
     def __len__(self) -> int:

@@ -7,8 +7,9 @@ events of one run in one thread; the states may be read in any.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from math import isfinite, nan
 from typing import Any, NamedTuple, TypeVar
 
 from trpotui.events import (
@@ -111,6 +112,8 @@ class RunState:
     refused_total: int = 0
     recent_updates: Tail[UpdateFinished] = field(default_factory=lambda: Tail(RECENT_UPDATES))
     curves: Curves = field(default_factory=Curves)
+    changed: Mapping[str, Any] = field(default_factory=dict)
+    """What was changed by hand so far, by name, with its latest value."""
     marks: Tail[Mark] = field(default_factory=lambda: Tail(MARKS))
     """Hyperparameters changed by hand."""
     log: Tail[LogLine] = field(default_factory=lambda: Tail(LOG_LINES))
@@ -161,7 +164,13 @@ def fold(state: RunState, event: Event) -> RunState:
         case HyperparametersChanged():
             mark = Mark(state.steps, changes(event))
             total = event.values.get("total_steps", state.total_steps)
-            return _with(state, marks=state.marks.appended(mark), total_steps=total, log=log)
+            return _with(
+                state,
+                changed={**state.changed, **event.values},
+                marks=state.marks.appended(mark),
+                total_steps=total,
+                log=log,
+            )
         case RunFinished():
             return _with(state, finished=event, log=log)
         case _:
@@ -226,10 +235,12 @@ def _after_episodes(state: RunState, event: EpisodesFinished) -> RunState:
 
 
 def _after_evaluation(state: RunState, event: EvaluationFinished, log: Tail[LogLine]) -> RunState:
+    # both or neither: the two curves are read side by side
+    mean, std = (event.mean, event.std) if isfinite(event.mean + event.std) else (nan, nan)
     curves = _with(
         state.curves,
-        evaluation_mean=state.curves.evaluation_mean.appended(event.steps, event.mean),
-        evaluation_std=state.curves.evaluation_std.appended(event.steps, event.std),
+        evaluation_mean=state.curves.evaluation_mean.appended(event.steps, mean),
+        evaluation_std=state.curves.evaluation_std.appended(event.steps, std),
     )
     best = event if event.is_best else state.best
     return _with(state, evaluation=event, best=best, curves=curves, log=log)

@@ -39,15 +39,14 @@ def diagnose(state: RunState) -> tuple[Finding, ...]:
         return ()
     changed_at = state.marks[-1].steps if state.marks else -1
     updates = [update for update in state.recent_updates if update.steps > changed_at]
-    recent = updates[-WINDOW:]
-    steps = [update.trust_region for update in recent if update.trust_region is not None]
+    steps = [update.trust_region for update in updates if update.trust_region is not None]
     evidence = Evidence(
         state=state,
         started=state.started,
         updates=updates,
-        recent=recent,
-        steps=steps,
-        kept=[step for step in steps if step.accepted],
+        recent=updates[-WINDOW:],
+        steps=steps[-WINDOW:],
+        kept=[step for step in steps[-2 * WINDOW :] if step.accepted][-WINDOW:],
         solved=_is_solved(state),
     )
     findings = [finding for check in CHECKS if (finding := check(evidence)) is not None]
@@ -55,11 +54,11 @@ def diagnose(state: RunState) -> tuple[Finding, ...]:
 
 
 def _is_solved(state: RunState) -> bool:
-    """Whether the returns are where they should be, where the environment says where that is."""
+    """Whether the returns are where the environment says they should be, or an evaluation was."""
     solved_at = None if state.started is None else state.started.solved_at
     if solved_at is None:
         return False
-    recent, evaluation = state.recent_mean, state.evaluation
+    recent, best = state.recent_mean, state.best
     return (recent is not None and recent >= solved_at) or (
-        evaluation is not None and evaluation.mean >= solved_at
+        best is not None and (best.solved or best.mean >= solved_at)
     )

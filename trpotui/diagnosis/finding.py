@@ -44,9 +44,9 @@ class Finding:
     kind: Kind
     severity: Severity
     title: str
-    """What was seen, with its numbers."""
+    """What was seen, with its numbers, as a clause without a full stop."""
     advice: str
-    """What to try."""
+    """What to try, likewise: `title: advice` reads as one sentence."""
     settings: tuple[str, ...] = ()
     """The hyperparameters that the advice names."""
 
@@ -64,6 +64,6 @@ class Evidence:
     steps: list[TrustRegionStep]
     """The trust-region steps of those."""
     kept: list[TrustRegionStep]
-    """Those that were accepted."""
+    """The last `WINDOW` that were accepted, of twice as many."""
     solved: bool
-    """The returns are where the environment says they should be."""
+    """The returns are, or once were, where the environment says they should be."""

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from statistics import fmean, median, variance
+from itertools import combinations
+from statistics import fmean, median
 
 from trpotui.diagnosis.finding import WINDOW, Evidence, Finding, Kind, Severity
 from trpotui.run_log import return_text
@@ -24,6 +25,8 @@ STILL_UPDATES = 100
 """Updates with finished episodes over which returns that stand still are worth a word."""
 SAME_UPDATES = 30
 """Likewise, if all episodes returned the same."""
+FEW_RETURNS = 10
+"""Updates with finished episodes that it takes to say whether returns improve at all."""
 CLEAR_DIFFERENCE = 2.0
 """Standard errors between two means."""
 SMALL_WORK = 5e6
@@ -45,11 +48,11 @@ def collapsed_entropy(evidence: Evidence) -> Finding | None:
     return Finding(
         kind=Kind.ENTROPY,
         severity=Severity.WARNING,
-        title=f"the policy is almost deterministic: entropy {now:.2f}, at first {first:.2f} nats",
+        title=f"the policy is almost deterministic (entropy {now:.2f}, at first {first:.2f} nats)",
         advice=(
-            "it hardly explores any more and seldom recovers by itself. Unless its returns are what "
-            "you want, start again with a smaller max_kl or with more rollout_steps, so that it "
-            "commits later and on more evidence"
+            "it hardly explores any more and seldom recovers by itself. Unless its returns are "
+            "what you want, start again with a smaller max_kl or with more rollout_steps, so that "
+            "it commits later and on more evidence"
         ),
         settings=("max_kl", "rollout_steps"),
     )
@@ -64,9 +67,8 @@ def _collapsed_sigma(evidence: Evidence, first: float, dimensions: int) -> Findi
     now = median(entropies[-WINDOW // 2 :])
     share = math.exp(min((now - first) / dimensions, 0.0))
     is_steep = entropies[0] - entropies[-1] > STEEP_FALL * dimensions
-    if (share >= SHRUNK_SIGMA and not is_steep) or _improves(
-        _mean_returns(evidence)[-2 * WINDOW :]
-    ):
+    means = _mean_returns(evidence)[-2 * WINDOW :]
+    if (share >= SHRUNK_SIGMA and not is_steep) or len(means) < FEW_RETURNS or _improves(means):
         return None
     how = f"fast, to {share:.0%}" if is_steep else f"to {share:.1%}"
     return Finding(
@@ -74,8 +76,8 @@ def _collapsed_sigma(evidence: Evidence, first: float, dimensions: int) -> Findi
         severity=Severity.WARNING,
         title=f"sigma has shrunk {how} of its first value, and the returns do not improve",
         advice=(
-            "the policy hardly explores any more. Unless its returns are what you want, start again "
-            "with a smaller max_kl, more rollout_steps or a greater initial_log_std"
+            "the policy hardly explores any more. Unless its returns are what you want, start "
+            "again with a smaller max_kl, more rollout_steps or a greater initial_log_std"
         ),
         settings=("max_kl", "rollout_steps", "initial_log_std"),
     )
@@ -104,7 +106,7 @@ def poor_critic(evidence: Evidence) -> Finding | None:
     return Finding(
         kind=Kind.CRITIC,
         severity=Severity.WARNING,
-        title=f"the critic is worse than a constant: explained variance {explained:.2f}",
+        title=f"the critic is worse than a constant (explained variance {explained:.2f})",
         advice=(
             "its estimates add noise to the advantages. With the gauss_newton critic raise "
             "critic_iterations or lower critic_damping; with adam raise critic_epochs or change "
@@ -125,11 +127,11 @@ def still_returns(evidence: Evidence) -> Finding | None:
     means = _mean_returns(evidence)[-STILL_UPDATES:]
     if evidence.solved or len(means) < SAME_UPDATES:
         return None
-    if min(means) == max(means) and len(set(evidence.state.recent_returns)) == 1:
+    if _all_alike(evidence):
         return Finding(
             kind=Kind.RETURNS,
             severity=Severity.WARNING,
-            title=f"every episode of {len(means)} updates returned {return_text(means[0])}",
+            title=f"every episode of {len(means)} updates returned {return_text(means[-1])}",
             advice=(
                 "there is nothing to learn from while all episodes are alike: raise rollout_steps "
                 "so that more is tried between updates, lower max_kl to keep exploring for longer, "
@@ -137,7 +139,7 @@ def still_returns(evidence: Evidence) -> Finding | None:
             ),
             settings=("rollout_steps", "max_kl"),
         )
-    if len(means) < STILL_UPDATES or abs(_difference(means)) >= CLEAR_DIFFERENCE:
+    if len(means) < STILL_UPDATES or _moves(means):
         return None
     return Finding(
         kind=Kind.RETURNS,
@@ -152,24 +154,46 @@ def still_returns(evidence: Evidence) -> Finding | None:
     )
 
 
+def _all_alike(evidence: Evidence) -> bool:
+    """Whether no episode of the updates at hand returned anything else than the others."""
+    least = {update.return_min for update in evidence.updates}
+    most = {update.return_max for update in evidence.updates}
+    return len((least | most) - {None}) == 1
+
+
 def _mean_returns(evidence: Evidence) -> list[float]:
     """Of the updates in which episodes finished."""
     return [update.return_mean for update in evidence.updates if update.return_mean is not None]
 
 
 def _improves(means: list[float]) -> bool:
-    return len(means) >= WINDOW and _difference(means) >= CLEAR_DIFFERENCE
-
-
-def _difference(means: list[float]) -> float:
-    """Of the later half's mean from the earlier one's, in standard errors (Welch 1947)."""
+    """Whether the later half is clearly better than the earlier one."""
     half = len(means) // 2
-    early, late = means[:half], means[half:]
+    return _standard_errors(means[:half], means[half:]) >= CLEAR_DIFFERENCE
+
+
+def _moves(means: list[float]) -> bool:
+    """Whether any two quarters clearly differ: a fall and a recovery are no standstill either."""
+    size = len(means) // 4
+    quarters = [means[i * size : (i + 1) * size] for i in range(4)]
+    differences = [_standard_errors(a, b) for a, b in combinations(quarters, 2)]
+    return max(map(abs, differences)) >= CLEAR_DIFFERENCE
+
+
+def _standard_errors(early: list[float], late: list[float]) -> float:
+    """By how many of them the mean of `late` is above that of `early` (Welch 1947)."""
     rise = fmean(late) - fmean(early)
-    error = math.sqrt(variance(early) / len(early) + variance(late) / len(late))
+    error = math.sqrt(_squared_error(early) + _squared_error(late))
     if error > 0.0:
         return rise / error
     return math.copysign(math.inf, rise) if rise else 0.0
+
+
+def _squared_error(values: list[float]) -> float:
+    """Of their mean."""
+    mean = fmean(values)
+    squares = sum((value - mean) ** 2 for value in values)
+    return squares / (len(values) - 1) / len(values)
 
 
 def slow_device(evidence: Evidence) -> Finding | None:

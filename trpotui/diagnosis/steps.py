@@ -93,25 +93,29 @@ def refused_steps(evidence: Evidence) -> Finding | None:
     return Finding(
         kind=Kind.REFUSED,
         severity=Severity.SERIOUS if streak >= MANY_REFUSALS else Severity.WARNING,
-        title=f"{seen}: {cause}",
+        title=f"{seen} because {cause}",
         advice=advice,
         settings=settings,
     )
 
 
 def small_kl(evidence: Evidence) -> Finding | None:
-    """A full window of kept steps whose median KL is a small share of max_kl."""
+    """A full window of kept steps whose median KL is a small share of max_kl.
+
+    Not where steps gain too little: that is the cause then, and asks for the opposite.
+    """
     kept = evidence.kept
-    if len(kept) < WINDOW or evidence.solved:
+    if len(kept) < WINDOW or evidence.solved or small_gain(evidence) is not None:
         return None
     share = median(step.kl / step.max_kl for step in kept)
     if share >= SMALL_KL:
         return None
     cause, advice, settings = _why_small(kept)
+    shown = "less than 1%" if share < 0.01 else f"{share:.0%}"
     return Finding(
         kind=Kind.SMALL_KL,
         severity=Severity.HINT,
-        title=f"KL stays at {share:.0%} of max_kl: {cause}",
+        title=f"KL stays at {shown} of max_kl {cause}",
         advice=advice,
         settings=settings,
     )
@@ -122,7 +126,7 @@ def _why_small(kept: list[TrustRegionStep]) -> tuple[str, str, tuple[str, ...]]:
     shortened = [step for step in kept if step.step_fraction < 1.0]
     if 2 * len(shortened) <= len(kept):
         return (
-            "full steps are taken, but they are short",
+            "though full steps are taken",
             "the damping probably outweighs the curvature: lower cg_damping. A policy that is "
             "almost deterministic does this, too",
             ("cg_damping",),
@@ -130,12 +134,12 @@ def _why_small(kept: list[TrustRegionStep]) -> tuple[str, str, tuple[str, ...]]:
     reasons = Counter(attempt.reject_reason for step in shortened for attempt in step.tries)
     if reasons[RejectReason.KL_TOO_LARGE] >= reasons[RejectReason.NO_GAIN]:
         return (
-            "the line search shortens steps that go beyond max_kl by more than it has to",
+            "because the line search shortens steps by more than it has to",
             "raise backtrack_factor, or raise cg_damping for a first try that fits",
             ("backtrack_factor", "cg_damping"),
         )
     return (
-        "the line search shortens steps that gain nothing",
+        "because the longer tries gain nothing",
         "the region may be wider than the surrogate can be trusted: lower max_kl, or raise "
         "rollout_steps for a less noisy gradient",
         ("max_kl", "rollout_steps"),
@@ -150,14 +154,15 @@ def large_residual(evidence: Evidence) -> Finding | None:
     residual = median(step.cg_residuals[-1] for step in searched)
     if not residual > LARGE_RESIDUAL:
         return None
-    iterations = len(searched[-1].cg_residuals) - 1
+    count = len(searched[-1].cg_residuals) - 1
+    iterations = "1 iteration" if count == 1 else f"{count} iterations"
     return Finding(
         kind=Kind.RESIDUAL,
         severity=Severity.HINT,
-        title=f"conjugate gradient leaves a residual of {residual:.2g} in {iterations} iterations",
+        title=f"conjugate gradient leaves a residual of {residual:.2g} in {iterations}",
         advice=(
-            "the step is not quite the natural gradient: raise cg_iterations; more cg_damping makes "
-            "the system easier to solve, at the price of shorter steps"
+            "the step is not quite the natural gradient: raise cg_iterations; more cg_damping "
+            "makes the system easier to solve, at the price of shorter steps"
         ),
         settings=("cg_iterations", "cg_damping"),
     )
@@ -174,7 +179,7 @@ def small_gain(evidence: Evidence) -> Finding | None:
     return Finding(
         kind=Kind.GAIN,
         severity=Severity.HINT,
-        title=f"steps gain {share:.0%} of what the gradient promises",
+        title=f"steps gain {max(share, 0.0):.0%} of what the gradient promises",
         advice=(
             "the surrogate bends within the region, so that a smaller one would be used better: "
             "lower max_kl; raise acceptance_ratio to refuse such steps"
