@@ -445,6 +445,13 @@ def test_after_a_good_resume_the_generations_go_on(run):
         assert resumed.load_checkpoint()[0]["update"] == 1
 
 
+def test_a_checkpoint_that_someone_removed_is_written_anew(run):
+    run.save_checkpoint(state(1))
+    (run.path / "checkpoint.pt").unlink()
+    run.save_checkpoint(state(2))
+    assert run.load_checkpoint()[0]["update"] == 2
+
+
 def test_no_checkpoint_at_all_is_a_sentence(run):
     assert refusal(run.load_checkpoint) == (
         f"{run.path} cannot be gone on with: "

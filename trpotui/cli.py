@@ -226,7 +226,7 @@ def _resume(
     """Go on with a run; only its length, and whether being solved ends it, may change."""
     import dataclasses
 
-    from trpotui.config import RunConfig, build
+    from trpotui.config import LIVE_EDITS, RunConfig, build
     from trpotui.headless import run_headless
     from trpotui.rl.trainer import check
     from trpotui.run_directory import RunDirectory
@@ -249,7 +249,7 @@ def _resume(
         if notice:
             print(notice, file=sys.stderr)
         directory.truncate_metrics(state["update"])
-        directory.write_config(config)
+        directory.write_config(config, live_edits=state.get(LIVE_EDITS, ()))
         return run_headless(
             config, directory, output=output, reporting=reporting, resume_from=state
         )

@@ -108,6 +108,11 @@ FIXED_WHILE_RUNNING = (
 """Hyperparameters that shape what is already built when a run has started."""
 
 
+LIVE_EDITS = "live_edits"
+"""Key beside a saved configuration: what was changed while the run went on, as a list of `update`,
+the number of updates done by then, and `values`, by name."""
+
+
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class RunConfig:
     """Everything that is needed to run it again."""
@@ -207,7 +212,8 @@ def describe_range(info: FieldInfo) -> str:
     for constraint in info.metadata:
         sign, attribute = signs.get(type(constraint), (None, None))
         if sign and attribute:
-            parts.append(f"{sign} {getattr(constraint, attribute):,g}")
+            bound = getattr(constraint, attribute)
+            parts.append(f"{sign} {bound:,.0f}" if bound == int(bound) else f"{sign} {bound:,g}")
     return ", ".join(parts)
 
 

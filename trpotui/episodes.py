@@ -110,6 +110,11 @@ class EpisodePlayer:
         fps = float(declared) if isinstance(declared, numbers.Real) else 0.0
         return fps if 0 < fps < math.inf else DEFAULT_FPS
 
+    @property
+    def observation(self) -> NDArray[Any]:
+        """What the policy sees before its next step."""
+        return self._observation
+
     def start(self, episode: int) -> None:
         """Reset for an episode, counted from 1.
 

@@ -19,7 +19,8 @@ from trpotui.events import (
     RunStarted,
 )
 from trpotui.rl.control import Control
-from trpotui.rl.trainer import Store, train
+from trpotui.rl.store import Store
+from trpotui.rl.trainer import train
 from trpotui.run_directory import BEST, CRASH, POLICY, RunDirectory
 
 
@@ -47,6 +48,8 @@ def recorded_run(
         for event in train(config, control, store or directory, resume_from=resume_from):
             if line := describe(event):
                 directory.log(line)
+            if isinstance(event, HyperparametersChanged):
+                yield from _record_edit(directory, event)
             yield event
     except TrpotuiError:
         directory.write_crash(traceback.format_exc())
@@ -57,6 +60,16 @@ def recorded_run(
             f"the run failed: {type(error).__name__}: {error}; "
             f"details are in {directory.path / CRASH}"
         ) from error
+
+
+def _record_edit(directory: RunDirectory, event: HyperparametersChanged) -> Iterator[Notice]:
+    """Add a change to config.json; a full disk becomes a notice and the run goes on."""
+    try:
+        directory.record_edit(event.update, event.values)
+    except OSError as error:
+        message = f"the change could not be added to the configuration: {error}; the run goes on"
+        directory.log(message)
+        yield Notice(message=message)
 
 
 def describe(event: Event) -> str:

@@ -3,10 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+import json
+import shlex
+from collections.abc import Iterator, Mapping
 from typing import Any
 
-from trpotui.config import RunConfig, SharedHyperparameters, build, did_you_mean, field_names
+from trpotui.config import (
+    LIVE_EDITS,
+    RunConfig,
+    SharedHyperparameters,
+    build,
+    did_you_mean,
+    field_names,
+)
 from trpotui.errors import RequestError
 from trpotui.presets import load_preset
 from trpotui.rl.algorithms import load_algorithm
@@ -70,8 +79,78 @@ def make_config(request: RunRequest) -> RunConfig:
     )
 
 
+def command_for(request: RunRequest) -> str:
+    """The command that trains what `request` asks for without the app, quoted for a shell.
+
+    Only what changes the configuration is in it: not what the presets or defaults say anyway.
+
+    Raises:
+        RequestError: as `make_config`.
+    """
+    config = make_config(request)
+    for name in ("device", "seed", "total_steps", "n_envs", "stop_when_solved", "preset"):
+        without: dict[str, Any] = {name: None}
+        shorter = dataclasses.replace(request, **without)
+        request = shorter if _makes(shorter, config) else request
+    for name in request.settings:
+        rest = {key: value for key, value in request.settings.items() if key != name}
+        shorter = dataclasses.replace(request, settings=rest)
+        request = shorter if _makes(shorter, config) else request
+    return shlex.join(["trpotui", "train", "--no-ui", *_options(request)])
+
+
+def _makes(request: RunRequest, config: RunConfig) -> bool:
+    try:
+        return make_config(request) == config
+    except RequestError:  # without its preset, say
+        return False
+
+
+def _options(request: RunRequest) -> Iterator[str]:
+    """The options of `trpotui train` that ask for the same."""
+    default = RunRequest()
+    if request.algorithm != default.algorithm:
+        yield from ("--algo", request.algorithm)
+    if request.environment_id != default.environment_id:
+        yield from ("--env", request.environment_id)
+    for name, value in request.environment_kwargs.items():
+        yield from ("--env-set", f"{name}={_json_or_text(value)}")
+    options = {
+        "--preset": request.preset,
+        "--device": request.device,
+        "--seed": request.seed,
+        "--steps": request.total_steps,
+        "--n-envs": request.n_envs,
+    }
+    for option, value in options.items():
+        if value is not None:
+            yield from (option, str(value))
+    if request.stop_when_solved is not None:
+        yield f"--{'' if request.stop_when_solved else 'no-'}stop-when-solved"
+    for name, setting in request.settings.items():
+        yield from ("--set", f"{name}={_setting(setting)}")
+
+
+def _json_or_text(value: object) -> str:
+    """A value as JSON, or as it is where it is text that no one would take for JSON."""
+    if isinstance(value, str) and value == value.strip():
+        try:
+            json.loads(value)
+        except ValueError:
+            return value
+    return json.dumps(value)
+
+
+def _setting(value: object) -> str:
+    if isinstance(value, list | tuple):
+        return ",".join(map(str, value))
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
 def config_from_dict(data: Mapping[str, Any]) -> RunConfig:
-    """A configuration that was saved with `dataclasses.asdict`.
+    """A configuration that was saved with `dataclasses.asdict`, as the run began.
+
+    What was changed while it went on may lie beside it and is left aside.
 
     Raises:
         RequestError: it is not one, or not of this version's fields.
@@ -83,7 +162,7 @@ def config_from_dict(data: Mapping[str, Any]) -> RunConfig:
     return build(
         RunConfig,
         {
-            **data,
+            **{key: value for key, value in data.items() if key != LIVE_EDITS},
             "hyperparameters": build(
                 hyperparameter_type, hyperparameters, what="saved hyperparameter"
             ),

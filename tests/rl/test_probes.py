@@ -9,9 +9,12 @@ from __future__ import annotations
 import gymnasium
 import numpy as np
 import pytest
+import torch
 from gymnasium import spaces
 
 from trpotui.events import EpisodesFinished, UpdateFinished
+from trpotui.rl.environments import make_environments
+from trpotui.rl.learner import Learner
 from trpotui.rl.trainer import train
 
 SEEDS = [0, 1]
@@ -228,3 +231,29 @@ def test_silent_bug_11_fitted_critic_leaves_no_noise_to_learn_from(trained, seed
     assert len(later) == 100
     assert len({event.entropy for event in later}) == 1
     assert all(event.kl == 0.0 for event in later)
+
+
+@pytest.mark.parametrize("gamma", [0.9, 0.97, 0.993])
+@pytest.mark.parametrize("continuous", [False, True])
+def test_silent_bug_11_rounding_of_a_fitted_critic_is_no_signal(
+    register, make_config, continuous, gamma
+):
+    config = make_config(
+        register(Idle),
+        hyper={"rollout_steps": 32, "gamma": gamma, "reward_scale": 0.3},
+        environment_kwargs={"continuous": continuous},
+        n_envs=4,
+    )
+    environments = make_environments(
+        config.environment_id, config.environment_kwargs, n_envs=config.n_envs
+    )
+    learner = Learner(config, environments, torch.device("cpu"))
+    # r + gamma V - V is 0 for these numbers but for rounding, which is not
+    learner.critic.parameters.zero_()
+    learner.critic.parameters[-1] = 0.3 / (1 - gamma)
+    before = learner.actor.parameters.clone()
+    for _ in range(100):
+        stats = learner.iterate(lambda: None).stats
+        assert (stats.kl, stats.grad_norm) == (0.0, 0.0)
+    environments.close()
+    assert torch.equal(learner.actor.parameters, before)

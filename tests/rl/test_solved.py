@@ -3,9 +3,9 @@
 import pytest
 
 from trpotui.events import EvaluationFinished, StopReason
-from trpotui.rl import trainer
-from trpotui.rl.evaluation import Evaluation
-from trpotui.rl.trainer import CONFIRMATION_SEED, EVALUATION_SEED, train
+from trpotui.rl import evaluation
+from trpotui.rl.evaluation import CONFIRMATION_SEED, EVALUATION_SEED, Evaluation
+from trpotui.rl.trainer import train
 from trpotui.run_request import RunRequest, make_config
 
 
@@ -18,7 +18,7 @@ def run_with(monkeypatch, few, many, **asked):
         returns = (returns * 100)[:episodes]
         return Evaluation(tuple(returns), (1,) * episodes)
 
-    monkeypatch.setattr(trainer, "evaluate", scripted)
+    monkeypatch.setattr(evaluation, "evaluate", scripted)
     config = make_config(
         RunRequest(
             total_steps=256,
@@ -53,11 +53,11 @@ def test_a_pass_that_may_be_luck_does_not(monkeypatch, few, many):
     finished, evaluations = run_with(monkeypatch, few, many)
     assert finished.reason is StopReason.STEPS_REACHED
     assert len(evaluations) == 4
-    assert not any(evaluation.solved for evaluation in evaluations)
+    assert not any(one.solved for one in evaluations)
 
 
 def test_a_solved_run_goes_on_if_asked_to(monkeypatch):
     finished, evaluations = run_with(monkeypatch, [500.0], [500.0], stop_when_solved=False)
     assert finished.reason is StopReason.STEPS_REACHED
-    assert all(evaluation.solved for evaluation in evaluations)
-    assert [evaluation.is_best for evaluation in evaluations] == [True, False, False, False]
+    assert all(one.solved for one in evaluations)
+    assert [one.is_best for one in evaluations] == [True, False, False, False]

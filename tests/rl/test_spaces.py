@@ -117,6 +117,13 @@ class TestBoxActions:
         )
         assert actions.tolist() == [[0.0], [most], [-most]]
 
+    def test_bounds_whose_distance_is_no_number_leave_the_raw_actions(self):
+        most = float(np.finfo(np.float64).max)
+        actions = ActionDecoder(box([-most], [most], np.float64)).decode(
+            np.array([[0.0], [2.0], [-2.0]], dtype=np.float32)
+        )
+        assert actions.tolist() == [[0.0], [2.0], [-2.0]]
+
     def test_bounds_that_are_equal_leave_one_action(self):
         actions = ActionDecoder(box([3.0], [3.0])).decode(np.array([[-9.0], [9.0]], np.float32))
         assert actions.tolist() == [[3.0], [3.0]]

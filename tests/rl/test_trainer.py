@@ -576,11 +576,11 @@ class TestStore:
         events = list(train(config, store=shelf))
         evaluations = {event.update: event for event in of(EvaluationFinished, events)}
         expected = [
-            metrics_row(update, evaluations.get(update.update) if update.update < 5 else None)
+            metrics_row(update, evaluations.get(update.update))
             for update in of(UpdateFinished, events)
         ]
         assert shelf.rows == expected
-        assert [row["update"] for row in shelf.rows if "eval_return" in row] == [2, 4]
+        assert [row["update"] for row in shelf.rows if "eval_return" in row] == [2, 4, 5]
 
     def test_policies_of_the_best_evaluations_and_the_last_are_kept(self, variant):
         shelf = Shelf()

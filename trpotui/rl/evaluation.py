@@ -7,10 +7,18 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from trpotui.config import RunConfig
 from trpotui.errors import EnvironmentFaultError
-from trpotui.rl.environments import BatchedEnvironment
+from trpotui.rl.environments import BatchedEnvironment, make_environments, registered_spec
 from trpotui.rl.policy import Policy, Score
 
+EVALUATION_SEED = 1_000_000
+"""Evaluations of all runs start from the same episodes, and from others than `eval` and `play`."""
+CONFIRMATION_SEED = 2_000_000
+MOST_EVALUATION_ENVIRONMENTS = 100
+CONFIDENCE = 1.5
+"""Standard errors by which the mean of a confirmation must be above the threshold: a run that stops
+at the first mean that just passes would be below it on other episodes one time in twenty."""
 MOST_STEPS = 1_000_000
 """An evaluation episode that has not ended by then never will."""
 
@@ -97,3 +105,44 @@ def _first_episodes(
     raise EnvironmentFaultError(
         f"{environments.name}: an evaluation episode did not end within {MOST_STEPS:,} steps"
     )
+
+
+class Evaluator:
+    """Scores the greedy policies of one run on fixed seeds, and says when it is solved."""
+
+    def __init__(self, config: RunConfig) -> None:
+        self._config = config
+        self._environments: dict[int, BatchedEnvironment] = {}  # by their number, made when needed
+        self.solved_at = registered_spec(config.environment_id).reward_threshold
+        """The environment's registered reward threshold; None when it has none."""
+
+    def __call__(self, policy: Policy, interrupt: Callable[[], None]) -> tuple[Evaluation, bool]:
+        """Score a policy; one that looks solved must show it on more episodes.
+
+        Returns:
+            The episodes that count, and whether they show that the environment is solved.
+        """
+        config = self._config
+        result = self._play(policy, config.eval_episodes, EVALUATION_SEED, interrupt)
+        if self.solved_at is None or result.score.mean < self.solved_at:
+            return result, False
+        result = self._play(policy, config.confirm_episodes, CONFIRMATION_SEED, interrupt)
+        doubt = CONFIDENCE * result.score.standard_error
+        return result, result.score.mean - doubt >= self.solved_at
+
+    def close(self) -> None:
+        """Close the environments."""
+        for environments in self._environments.values():
+            environments.close()
+
+    def _play(
+        self, policy: Policy, episodes: int, seed: int, interrupt: Callable[[], None]
+    ) -> Evaluation:
+        count = min(episodes, MOST_EVALUATION_ENVIRONMENTS)
+        if count not in self._environments:
+            self._environments[count] = make_environments(
+                self._config.environment_id, self._config.environment_kwargs, n_envs=count
+            )
+        return evaluate(
+            policy, self._environments[count], episodes=episodes, seed=seed, interrupt=interrupt
+        )

@@ -10,19 +10,16 @@ The trainer owns no files: what is to be kept it hands to a `Store`. It is steer
 from __future__ import annotations
 
 import dataclasses
-import platform
 import time
-from collections.abc import Callable, Generator, Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from datetime import UTC, datetime
-from typing import Any, Protocol
+from typing import Any
 
-import gymnasium
 import numpy as np
 import torch
 
-import trpotui
-from trpotui.config import RunConfig
-from trpotui.errors import RunError
+from trpotui.config import LIVE_EDITS, RunConfig, build
+from trpotui.errors import RequestError, RunError
 from trpotui.events import (
     CheckpointSaved,
     EpisodesFinished,
@@ -36,34 +33,15 @@ from trpotui.events import (
     UpdateFinished,
     metrics_row,
 )
+from trpotui.rl.checkpoint import Progress
 from trpotui.rl.control import Control, Interrupted
 from trpotui.rl.devices import resolve_device, threads
-from trpotui.rl.environments import BatchedEnvironment, make_environments, registered_spec
-from trpotui.rl.evaluation import Evaluation, evaluate
+from trpotui.rl.environments import make_environments
+from trpotui.rl.evaluation import Evaluator
 from trpotui.rl.learner import Iteration, Learner
 from trpotui.rl.policy import SavedPolicy, Score
 from trpotui.rl.spaces import ActionDecoder, ObservationEncoder
-
-EVALUATION_SEED = 1_000_000
-"""Evaluations of all runs start from the same episodes, and from others than `eval` and `play`."""
-CONFIRMATION_SEED = 2_000_000
-MOST_EVALUATION_ENVIRONMENTS = 100
-CONFIDENCE = 1.5
-"""Standard errors by which the mean of a confirmation must be above the threshold: a run that stops
-at the first mean that just passes would be below it on other episodes one time in twenty."""
-
-
-class Store(Protocol):
-    """Where a run keeps what must outlive it. Methods may raise OSError."""
-
-    def append_metrics(self, row: Mapping[str, float | int | bool | str]) -> None:
-        """Keep the metrics of one update."""
-
-    def save_policy(self, saved: SavedPolicy, *, best: bool) -> None:
-        """Keep the latest policy, and as the best one too if it is."""
-
-    def save_checkpoint(self, state: Mapping[str, Any]) -> None:
-        """Keep everything needed to go on; the checkpoint before it stays as well."""
+from trpotui.rl.store import Keeper, Store, versions
 
 
 def check(config: RunConfig) -> None:
@@ -131,23 +109,18 @@ class _Run:
         self._config = config
         self._device = device
         self._control = control
-        self._store = store
-        self._solved_at = registered_spec(config.environment_id).reward_threshold
-        self._update = self._steps = self._episodes = 0
-        self._seconds = 0.0
-        self._best: Score | None = None
+        self._keeper = Keeper(store)
+        self._evaluator = Evaluator(config)
+        self._progress = Progress() if resume_from is None else Progress.of(resume_from)
         self._score: Score | None = None  # of the policy as it is now
-        self._solved = False
-        self._not_kept: set[str] = set()  # what the last attempt to save failed for
-        self._notices: list[Notice] = []
-        self._evaluation_environments: dict[int, BatchedEnvironment] = {}
-        if resume_from is not None:
-            self._restore_counters(resume_from)
+        self._total_steps = config.total_steps  # may be changed while the run goes on
         self._environments = make_environments(
             config.environment_id, config.environment_kwargs, n_envs=config.n_envs
         )
         try:
-            self._learner = Learner(config, self._environments, device, first_update=self._update)
+            self._learner = Learner(
+                config, self._environments, device, first_update=self._progress.update
+            )
             if resume_from is not None:
                 self._learner.restore(resume_from["learner"])
         except BaseException:
@@ -159,8 +132,8 @@ class _Run:
         """Close the environments and let go of whoever waits for a snapshot."""
         for request in self._control.take_snapshot_requests():
             request.cancel()
-        for environments in (self._environments, *self._evaluation_environments.values()):
-            environments.close()
+        self._environments.close()
+        self._evaluator.close()
 
     def events(self) -> Iterator[Event]:
         """The run from its start to its end."""
@@ -176,8 +149,10 @@ class _Run:
 
     def _train(self) -> Generator[Event, None, StopReason]:
         """Updates until the run is over, and a score for the last policy; returns why it ended."""
-        while self._update == 0 or self._steps + self._steps_per_update <= self._config.total_steps:
+        while self._has_steps_left():
             yield from self._serve_control()
+            if not self._has_steps_left():  # fewer were asked for
+                break
             began = time.perf_counter()
             iteration = self._learner.iterate(self._control.raise_if_stopping)
             report, episodes = self._count(iteration, time.perf_counter() - began)
@@ -186,11 +161,16 @@ class _Run:
             yield report
             yield from self._evaluate_if_due(report)
             yield from self._checkpoint_if_due()
-            if self._solved and self._config.stop_when_solved:
+            if self._progress.solved and self._config.stop_when_solved:
                 return StopReason.SOLVED
-        if self._config.eval_every and self._score is None:
+            yield from self._answer_requests()  # more steps may be asked for at the last moment
+        if self._config.eval_every and self._score is None:  # the run was shortened
             yield self._evaluate()
         return StopReason.STEPS_REACHED
+
+    def _has_steps_left(self) -> bool:
+        after_one_more = self._progress.steps + self._steps_per_update
+        return self._progress.update == 0 or after_one_more <= self._total_steps
 
     @property
     def _steps_per_update(self) -> int:
@@ -202,52 +182,64 @@ class _Run:
             environment_id=self._config.environment_id,
             device=str(self._device),
             seed=self._config.seed,
-            total_steps=self._config.total_steps,
+            total_steps=self._total_steps,
             n_envs=self._config.n_envs,
             steps_per_update=self._steps_per_update,
             actor_parameters=self._learner.actor.parameters.numel(),
             critic_parameters=self._learner.critic.parameters.numel(),
-            solved_at=self._solved_at,
-            first_update=self._update,
-            first_step=self._steps,
+            solved_at=self._evaluator.solved_at,
+            first_update=self._progress.update,
+            first_step=self._progress.steps,
         )
 
     def _serve_control(self) -> Iterator[Event]:
         """Do what was asked since the last update, and wait while the run is held."""
         ready = False
         while not ready:
-            for request in self._control.take_snapshot_requests():
-                if request.set_running_or_notify_cancel():
-                    request.set_result(self._learner.snapshot())
-            changes = self._control.take_changes()
-            if changes:
-                self._learner.change(changes)
-                yield HyperparametersChanged(
-                    update=self._update,
-                    values={
-                        name: getattr(self._learner.algorithm.hyperparameters, name)
-                        for name in changes
-                    },
-                )
+            yield from self._answer_requests()
             ready = self._control.wait_while_paused()
         self._control.raise_if_stopping()
+
+    def _answer_requests(self) -> Iterator[Event]:
+        """Hand out the snapshots and make the changes that were asked for."""
+        for request in self._control.take_snapshot_requests():
+            if request.set_running_or_notify_cancel():
+                request.set_result(self._learner.snapshot())
+        changes = self._control.take_changes()
+        if changes:
+            yield self._change(changes)
+
+    def _change(self, values: Mapping[str, object]) -> HyperparametersChanged | Notice:
+        """Change hyperparameters and the length of the run: all of `values`, or nothing."""
+        length = {name: value for name, value in values.items() if name == "total_steps"}
+        try:
+            run = build(RunConfig, {"total_steps": self._total_steps, **length}, what="setting")
+            self._learner.change({name: values[name] for name in values if name not in length})
+        except RequestError as error:  # a mistake in a form must not cost the run
+            return Notice(message=f"nothing was changed: {error}")
+        self._total_steps = run.total_steps
+        hyperparameters = self._learner.algorithm.hyperparameters
+        made = {name: getattr(run if name in length else hyperparameters, name) for name in values}
+        self._progress.live_edits.append({"update": self._progress.update, "values": made})
+        return HyperparametersChanged(update=self._progress.update, values=made)
 
     def _count(
         self, iteration: Iteration, seconds: float
     ) -> tuple[UpdateFinished, EpisodesFinished]:
         """Advance the counters by one iteration and report it."""
-        self._update += 1
-        self._steps += iteration.steps
-        self._seconds += seconds
-        self._score = None
         returns, lengths = self._environments.take_finished_episodes()
-        self._episodes += len(returns)
+        progress = self._progress
+        progress.update += 1
+        progress.steps += iteration.steps
+        progress.seconds += seconds
+        progress.episodes += len(returns)
+        self._score = None
         stats = iteration.stats
         report = UpdateFinished(
-            update=self._update,
-            steps=self._steps,
-            episodes=self._episodes,
-            seconds=self._seconds,
+            update=progress.update,
+            steps=progress.steps,
+            episodes=progress.episodes,
+            seconds=progress.seconds,
             steps_per_second=iteration.steps / max(seconds, 1e-9),
             return_mean=float(np.mean(returns)) if returns else None,
             return_min=min(returns, default=None),
@@ -257,41 +249,45 @@ class _Run:
             **{field.name: getattr(stats, field.name) for field in dataclasses.fields(stats)},
         )
         episodes = EpisodesFinished(
-            steps=self._steps, returns=tuple(returns), lengths=tuple(lengths)
+            steps=progress.steps, returns=tuple(returns), lengths=tuple(lengths)
         )
         return report, episodes
 
     def _evaluate_if_due(self, report: UpdateFinished) -> Iterator[Event]:
-        """Evaluate every so often, and keep the metrics of the update with what that gave."""
+        """Evaluate, and keep the metrics of the update with what that gave."""
         evaluation = None
         try:
-            if self._config.eval_every and self._update % self._config.eval_every == 0:
+            if self._evaluation_is_due():
                 evaluation = self._evaluate()
         finally:  # an evaluation that fails or is interrupted takes no metrics with it
-            row = metrics_row(report, evaluation)
-            self._keep("metrics", lambda store: store.append_metrics(row))
+            self._keeper.metrics(metrics_row(report, evaluation))
         if evaluation is not None:
             yield evaluation
-        yield from self._take_notices()
+        yield from self._keeper.take_notices()
+
+    def _evaluation_is_due(self) -> bool:
+        """Every so often, and after the last update."""
+        every = self._config.eval_every
+        return every > 0 and (self._progress.update % every == 0 or not self._has_steps_left())
 
     def _evaluate(self) -> EvaluationFinished:
-        """Score the greedy policy; one that looks solved must show it on more episodes."""
-        result = self._play(self._config.eval_episodes, EVALUATION_SEED)
-        solved = False
-        if self._solved_at is not None and result.score.mean >= self._solved_at:
-            result = self._play(self._config.confirm_episodes, CONFIRMATION_SEED)
-            doubt = CONFIDENCE * result.score.standard_error
-            solved = result.score.mean - doubt >= self._solved_at
+        """Score the greedy policy, and keep it if it is the best so far."""
+        began = time.perf_counter()
+        policy = self._learner.live_policy()
+        result, solved = self._evaluator(policy, self._control.raise_if_stopping)
+        self._progress.seconds += time.perf_counter() - began
         score = result.score
-        is_best = self._best is None or score.mean > self._best.mean or (solved > self._solved)
+        progress = self._progress
+        is_best = progress.best is None or score.mean > progress.best.mean
+        is_best |= solved > progress.solved
         self._score = score
-        self._solved |= solved
+        self._progress.solved |= solved
         if is_best:
-            self._best = score
+            self._progress.best = score
             self._save(best=True)
         return EvaluationFinished(
-            update=self._update,
-            steps=self._steps,
+            update=self._progress.update,
+            steps=self._progress.steps,
             episodes=score.episodes,
             mean=score.mean,
             std=score.std,
@@ -301,121 +297,58 @@ class _Run:
             solved=solved,
         )
 
-    def _play(self, episodes: int, seed: int) -> Evaluation:
-        count = min(episodes, MOST_EVALUATION_ENVIRONMENTS)
-        if count not in self._evaluation_environments:
-            self._evaluation_environments[count] = make_environments(
-                self._config.environment_id, self._config.environment_kwargs, n_envs=count
-            )
-        began = time.perf_counter()
-        result = evaluate(
-            self._learner.live_policy(),
-            self._evaluation_environments[count],
-            episodes=episodes,
-            seed=seed,
-            interrupt=self._control.raise_if_stopping,
-        )
-        self._seconds += time.perf_counter() - began
-        return result
-
     def _checkpoint_if_due(self) -> Iterator[Event]:
-        if self._store is not None and time.monotonic() >= self._checkpoint_due:
+        if self._keeper.keeps and time.monotonic() >= self._checkpoint_due:
             self._checkpoint_due = time.monotonic() + self._config.checkpoint_seconds
             yield from self._checkpoint()
 
     def _checkpoint(self) -> Generator[Event, None, bool]:
         saved = self._save(best=False)
         if saved:
-            yield CheckpointSaved(update=self._update, steps=self._steps)
-        yield from self._take_notices()
+            yield CheckpointSaved(update=self._progress.update, steps=self._progress.steps)
+        yield from self._keeper.take_notices()
         return saved
 
     def _finish(self, reason: StopReason) -> Iterator[Event]:
         """Save everything and say why it ended."""
-        if self._store is not None and self._update:
+        if self._keeper.keeps and self._progress.update:
             saved = yield from self._checkpoint()
             if not saved:
                 raise RunError(
                     "the last policy could not be saved; see the message before this one"
                 )
+        progress, best = self._progress, self._progress.best
         yield RunFinished(
             reason=reason,
-            update=self._update,
-            steps=self._steps,
-            episodes=self._episodes,
-            seconds=self._seconds,
-            best_mean=None if self._best is None else self._best.mean,
-            best_std=None if self._best is None else self._best.std,
-            best_episodes=None if self._best is None else self._best.episodes,
+            update=progress.update,
+            steps=progress.steps,
+            episodes=progress.episodes,
+            seconds=progress.seconds,
+            best_mean=None if best is None else best.mean,
+            best_std=None if best is None else best.std,
+            best_episodes=None if best is None else best.episodes,
         )
 
     def _save(self, *, best: bool) -> bool:
         """Keep the policy, and unless it is only the best so far a checkpoint too."""
-        if self._update == 0:
+        if self._progress.update == 0:
             return False
         saved = SavedPolicy(
             policy=self._learner.snapshot(),
             algorithm=self._config.algorithm,
-            config=dataclasses.asdict(self._config),
+            config=self._config_with_edits(),
             seed=self._config.seed,
-            steps=self._steps,
-            updates=self._update,
+            steps=self._progress.steps,
+            updates=self._progress.update,
             score=self._score,
             versions=versions(),
             created=datetime.now(UTC).isoformat(timespec="seconds"),
         )
-        kept = self._keep("policy", lambda store: store.save_policy(saved, best=best))
+        kept = self._keeper.policy(saved, best=best)
         if not best:
-            kept &= self._keep("checkpoint", lambda store: store.save_checkpoint(self._state()))
+            kept &= self._keeper.checkpoint(self._progress.checkpoint(self._learner.state()))
         return kept
 
-    def _keep(self, what: str, action: Callable[[Store], None]) -> bool:
-        """Have the store keep something; a full disk becomes one notice and the run goes on."""
-        if self._store is None:
-            return True
-        try:
-            action(self._store)
-        except OSError as error:
-            if what not in self._not_kept:
-                message = f"the {what} could not be saved: {error}; the run goes on"
-                self._notices.append(Notice(message=message))
-            self._not_kept.add(what)
-            return False
-        self._not_kept.discard(what)
-        return True
-
-    def _take_notices(self) -> Iterator[Event]:
-        yield from self._notices
-        self._notices.clear()
-
-    def _state(self) -> dict[str, Any]:
-        """Everything needed to go on, as plain data and tensors."""
-        best = None if self._best is None else dataclasses.asdict(self._best)
-        return {
-            "format": "trpotui-checkpoint",
-            "format_version": 1,
-            "learner": self._learner.state(),
-            "update": self._update,
-            "steps": self._steps,
-            "episodes": self._episodes,
-            "seconds": self._seconds,
-            "best": best,
-            "solved": self._solved,
-        }
-
-    def _restore_counters(self, state: Mapping[str, Any]) -> None:
-        self._update, self._steps = state["update"], state["steps"]
-        self._episodes, self._seconds = state["episodes"], state["seconds"]
-        self._best = None if state["best"] is None else Score(**state["best"])
-        self._solved = state["solved"]
-
-
-def versions() -> dict[str, str]:
-    """What a policy was made with."""
-    return {
-        "trpotui": trpotui.__version__,
-        "python": platform.python_version(),
-        "torch": str(torch.__version__),
-        "numpy": np.__version__,
-        "gymnasium": gymnasium.__version__,
-    }
+    def _config_with_edits(self) -> dict[str, Any]:
+        config, edits = dataclasses.asdict(self._config), self._progress.live_edits
+        return {**config, LIVE_EDITS: list(edits)} if edits else config

@@ -24,7 +24,7 @@ from filelock import FileLock
 
 import trpotui
 from trpotui import durable
-from trpotui.config import RunConfig
+from trpotui.config import LIVE_EDITS, RunConfig
 from trpotui.errors import RequestError, RunError
 from trpotui.policy_file import policy_bytes
 from trpotui.policy_file.archive import load_entries, read_entries
@@ -37,7 +37,7 @@ METRICS = "metrics.jsonl"
 POLICY, BEST = "policy.pt", "best.pt"
 CHECKPOINT, PREVIOUS = "checkpoint.pt", "checkpoint.previous.pt"
 LOG, CRASH = "run.log", "crash.log"
-_ABOUT = ("trpotui", "command")
+_ABOUT = ("trpotui", "command", LIVE_EDITS)
 """Keys of config.json that are no fields of the configuration."""
 _OF_A_RUN = (CONFIG, METRICS, POLICY, BEST, CHECKPOINT, PREVIOUS)
 
@@ -139,16 +139,37 @@ class RunDirectory:
         """What config.json holds of the run's configuration, for the caller to validate."""
         return {key: value for key, value in self._stored.items() if key not in _ABOUT}
 
-    def write_config(self, config: RunConfig) -> None:
+    def write_config(
+        self, config: RunConfig, *, live_edits: Sequence[Mapping[str, Any]] = ()
+    ) -> None:
         """Replace the configuration in config.json, as a resumed run that grew needs it.
+
+        Args:
+            config: the run as it goes on.
+            live_edits: those that the checkpoint knows of; later ones are lost with their updates.
 
         Raises:
             RequestError: it cannot be written; the old one is still there.
         """
         about = {key: value for key, value in self._stored.items() if key in _ABOUT}
+        about.pop(LIVE_EDITS, None)
+        if live_edits:
+            about[LIVE_EDITS] = [*live_edits]
         stored = {**about, **dataclasses.asdict(config)}
         with as_request(self.path):
             _write_config(self.path / CONFIG, stored)
+        self._stored = stored
+
+    def record_edit(self, update: int, values: Mapping[str, Any]) -> None:
+        """Add what was changed while the run goes on to config.json.
+
+        A new total_steps also takes the place of the old one, for whoever resumes the run.
+        """
+        edit = {"update": update, "values": dict(values)}
+        stored = {**self._stored, LIVE_EDITS: [*self._stored.get(LIVE_EDITS, ()), edit]}
+        if "total_steps" in values:
+            stored["total_steps"] = values["total_steps"]
+        durable.write_json(self.path / CONFIG, stored)
         self._stored = stored
 
     def append_metrics(self, row: Mapping[str, int | float | bool | str]) -> None:
