@@ -212,7 +212,7 @@ def train(
     )
     check(config)
     path = run_dir or RunDirectory.default_path(Path("runs"), config, datetime.now(UTC))
-    with RunDirectory.create(path, config) as directory:
+    with RunDirectory.create(path, config, command=sys.argv) as directory:
         return run_headless(config, directory, output=output, reporting=reporting)
 
 
@@ -224,34 +224,20 @@ def _resume(
     reporting: Reporting,
 ) -> int:
     """Go on with a run; only its length, and whether being solved ends it, may change."""
-    import dataclasses
-
-    from trpotui.config import LIVE_EDITS, RunConfig, build
     from trpotui.headless import run_headless
-    from trpotui.rl.trainer import check
+    from trpotui.recorded_run import resume
     from trpotui.run_directory import RunDirectory
-    from trpotui.run_request import config_from_dict
 
     with RunDirectory.open(path) as directory:
-        config = config_from_dict(directory.config())
-        if steps is not None and steps < config.total_steps:
-            raise RequestError(
-                f"--steps {steps} is less than the {config.total_steps} of {path}: "
-                "a resumed run can only grow"
-            )
-        values = {f.name: getattr(config, f.name) for f in dataclasses.fields(config)}
-        values["total_steps"] = steps or config.total_steps
-        if stop_when_solved is not None:
-            values["stop_when_solved"] = stop_when_solved
-        config = build(RunConfig, values, what="setting")
-        check(config)
-        state, notice = directory.load_checkpoint()
-        if notice:
-            print(notice, file=sys.stderr)
-        directory.truncate_metrics(state["update"])
-        directory.write_config(config, live_edits=state.get(LIVE_EDITS, ()))
+        resumption = resume(directory, total_steps=steps, stop_when_solved=stop_when_solved)
+        if resumption.notice:
+            print(resumption.notice, file=sys.stderr)
         return run_headless(
-            config, directory, output=output, reporting=reporting, resume_from=state
+            resumption.config,
+            directory,
+            output=output,
+            reporting=reporting,
+            resume_from=resumption.state,
         )
 
 

@@ -24,10 +24,11 @@ from trpotui.events import (
     StopReason,
     UpdateFinished,
 )
-from trpotui.recorded_run import copy_best, describe, recorded_run
+from trpotui.recorded_run import copy_best, recorded_run
 from trpotui.rl.control import Control
 from trpotui.rl.policy import SavedPolicy
 from trpotui.run_directory import RunDirectory
+from trpotui.run_log import log_line
 from trpotui.telemetry import RunState, fold
 from trpotui.terminal import Printer, stop_on_signals
 
@@ -195,6 +196,6 @@ def _plain_line(state: RunState, event: Event, err: Printer, reporting: Reportin
         case UpdateFinished():
             pass
         case _:
-            text = describe(event)
-            if text:
-                err.line(text)
+            line = log_line(event)
+            if line is not None:
+                err.line(line.text)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from trpotui.policy_file import shown
 from trpotui.rl.policy import SavedPolicy
 from trpotui.rl.spaces import describe_space
 
@@ -67,4 +68,4 @@ def _readable(value: Any) -> str:
         case list():
             return "[" + ", ".join(_readable(item) for item in value) + "]"
         case _:
-            return str(value)
+            return shown(str(value))

@@ -2,26 +2,29 @@
 
 from __future__ import annotations
 
+import dataclasses
 import traceback
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from trpotui.config import RunConfig
+from trpotui.config import RunConfig, build
 from trpotui.durable import write_bytes
-from trpotui.errors import RunError, TrpotuiError
+from trpotui.errors import RequestError, RunError, TrpotuiError
 from trpotui.events import (
-    EvaluationFinished,
     Event,
     HyperparametersChanged,
     Notice,
-    RunFinished,
-    RunStarted,
+    UpdateFinished,
 )
+from trpotui.rl.checkpoint import Progress
 from trpotui.rl.control import Control
 from trpotui.rl.store import Store
-from trpotui.rl.trainer import train
+from trpotui.rl.trainer import check, train
 from trpotui.run_directory import BEST, CRASH, POLICY, RunDirectory
+from trpotui.run_log import log_line
+from trpotui.run_request import config_from_dict
 
 
 def recorded_run(
@@ -46,8 +49,10 @@ def recorded_run(
     """
     try:
         for event in train(config, control, store or directory, resume_from=resume_from):
-            if line := describe(event):
-                directory.log(line)
+            line = log_line(event)
+            # updates have metrics.jsonl; in the log they would bury the rest
+            if line is not None and not isinstance(event, UpdateFinished):
+                directory.log(line.text)
             if isinstance(event, HyperparametersChanged):
                 yield from _record_edit(directory, event)
             yield event
@@ -72,29 +77,52 @@ def _record_edit(directory: RunDirectory, event: HyperparametersChanged) -> Iter
         yield Notice(message=message)
 
 
-def describe(event: Event) -> str:
-    """A line for people about what is no plain update; empty for the rest."""
-    match event:
-        case RunStarted():
-            return (
-                f"training {event.algorithm} on {event.environment_id}: {event.total_steps:,} "
-                f"steps, {event.n_envs} environments, seed {event.seed}, {event.device}"
-            )
-        case EvaluationFinished():
-            best = ", new best" if event.is_best else ""
-            return (
-                f"evaluation after update {event.update}: {event.mean:.1f} ± {event.std:.1f} "
-                f"over {event.episodes} episodes{best}"
-            )
-        case HyperparametersChanged():
-            changes = ", ".join(f"{name}={value}" for name, value in event.values.items())
-            return f"changed after update {event.update}: {changes}"
-        case Notice():
-            return event.message
-        case RunFinished():
-            return f"ended after {event.steps:,} steps: {event.reason.replace('_', ' ')}"
-        case _:
-            return ""
+@dataclass(frozen=True)
+class Resumption:
+    """What is needed to go on with a run."""
+
+    config: RunConfig
+    state: Mapping[str, Any]
+    """Of the checkpoint to go on from."""
+    notice: str | None
+    """What the person should know: the newest checkpoint was damaged."""
+
+
+def resume(
+    directory: RunDirectory,
+    *,
+    total_steps: int | None = None,
+    stop_when_solved: bool | None = None,
+) -> Resumption:
+    """Make a run's directory ready to go on from its newest whole checkpoint.
+
+    Args:
+        directory: of the run.
+        total_steps: environment steps of the whole run; more than before, or None for as many.
+        stop_when_solved: whether being solved ends it; None for as before.
+
+    Raises:
+        RequestError: there is nothing to go on from, or the run would become another one. Nothing
+            was changed then.
+    """
+    config = config_from_dict(directory.config())
+    if total_steps is not None and total_steps < config.total_steps:
+        raise RequestError(
+            f"--steps {total_steps} is less than the {config.total_steps} of {directory.path}: "
+            "a resumed run can only grow"
+        )
+    values = {f.name: getattr(config, f.name) for f in dataclasses.fields(config)}
+    if total_steps is not None:
+        values["total_steps"] = total_steps
+    if stop_when_solved is not None:
+        values["stop_when_solved"] = stop_when_solved
+    config = build(RunConfig, values, what="setting")
+    check(config)
+    state, notice = directory.load_checkpoint()
+    progress = Progress.of(state)
+    directory.truncate_metrics(progress.update)
+    directory.write_config(config, live_edits=progress.live_edits)
+    return Resumption(config, state, notice)
 
 
 def copy_best(directory: RunDirectory, output: Path | None) -> Path | None:
