@@ -11,16 +11,15 @@ from pathlib import Path
 
 import pytest
 import scripted_run
-from run_samples import CONFIG, STARTED, config_with, make_run
+from run_samples import CONFIG, STARTED, config_with, make_run, record
 
 import trpotui.run_directory
 from trpotui import config as config_module
 from trpotui.errors import RequestError
-from trpotui.events import EvaluationFinished, UpdateFinished, metrics_row
+from trpotui.events import EvaluationFinished, UpdateFinished
 from trpotui.past_runs import Condition, PastRun, PastRuns, differing, files, labels
 from trpotui.past_runs.deletion import delete_run
 from trpotui.past_runs.metrics import MOST_LINE, MetricsReader
-from trpotui.recorded_run import describe
 from trpotui.run_directory import RunDirectory
 
 
@@ -133,37 +132,10 @@ def test_the_metrics_of_a_run_are_summed_up(tmp_path):
     assert [bucket.mean for bucket in run.metrics.evaluations.buckets()] == [
         event.mean for event in evaluations
     ]
-    assert run.best == (best.update, best.steps, best.mean, best.std)
+    assert run.metrics.best == (best.update, best.steps, best.mean, best.std)
     assert run.metrics.evaluation.update == 18
     assert run.metrics.wrong_rows == 0
     assert run.metrics.share_read == 1.0
-
-
-def test_an_evaluation_after_the_last_row_is_found_in_the_log(tmp_path):
-    events = [*scripted_run.training(7, evaluate_every=0), scripted_run.evaluation_finished(7)]
-    with RunDirectory.create(tmp_path / "run", CONFIG) as directory:
-        for event in events:
-            if isinstance(event, UpdateFinished):
-                directory.append_metrics(metrics_row(event, None))
-            if line := describe(event):
-                directory.log(line)
-    run = only(tmp_path)
-    assert run.metrics.best is None
-    assert (run.best.update, run.best.steps) == (7, 7 * 1024)
-    assert run.best.mean == pytest.approx(events[-1].mean, abs=0.051)
-
-
-def test_the_log_does_not_stand_in_for_a_better_row(tmp_path):
-    path = make_run(tmp_path, list(scripted_run.training(8)))
-    write_rows(
-        path / "run.log", "2026-11-20T08:20:00Z evaluation after update 8: 1.0 ± 0.0 over 20"
-    )
-    assert only(tmp_path).best.mean > 100
-    write_rows(
-        path / "run.log", "2026-11-20T08:20:00Z evaluation after update 9: 9e9 ± 0.0 over 20"
-    )
-    write_rows(path / "run.log", "2026-11-20T08:20:00Z evaluation after update 8: 1.2.3 ± 0 over 2")
-    assert 100 < only(tmp_path).best.mean < 500
 
 
 @pytest.fixture
@@ -301,18 +273,14 @@ def test_a_long_file_is_read_bit_by_bit_into_bounded_memory(file):
             mean = 500.0 if update == 12_345 else math.sin(update)
             opened.write(f'{{"update": {update}, "steps": {update}, "return_mean": {mean}}}\n')
     reader = MetricsReader(file)
-    shares, stop = [], [False]
-
-    def enough() -> bool:
-        stop[0] = not stop[0]
-        return not stop[0]
-
-    while not shares or shares[-1] < 1.0:
-        shares.append(reader.read(enough).share_read)
+    shares = [reader.read(0).share_read]
+    while shares[-1] < 1.0:
+        shares.append(reader.read(1).share_read)
         assert len(shares) < 100
     metrics = reader.read()
-    assert shares == sorted(shares)
-    assert len(shares) > 3
+    assert shares == sorted(set(shares))
+    assert shares[0] == 0.0
+    assert len(shares) > 4
     assert metrics.updates == metrics.returns.count == 30_000
     assert len(metrics.returns) <= 512
     assert max(bucket.high for bucket in metrics.returns.buckets()) == 500.0
@@ -326,6 +294,23 @@ def test_metrics_that_are_no_file_are_a_reason_and_not_waited_for(tmp_path):
     (path / "metrics.jsonl").unlink()
     (path / "metrics.jsonl").symlink_to("/dev/zero")
     assert only(tmp_path).condition is Condition.DAMAGED
+
+
+def test_a_long_run_does_not_keep_the_others_waiting(tmp_path):
+    long = make_run(tmp_path, started=STARTED.replace(hour=20))
+    with (long / "metrics.jsonl").open("w") as file:
+        for update in range(1, 20_001):
+            file.write(f'{{"update": {update}, "steps": {update}, "return_mean": 1.5}}\n')
+    for hour in range(3):
+        make_run(tmp_path, scripted_run.training(4), started=STARTED.replace(hour=hour))
+    pieces = iter(range(5))
+    runs = PastRuns(tmp_path)
+    found = runs.look(lambda: next(pieces) == 4)
+    assert [run.metrics.updates for run in found][1:] == [4, 4, 4]
+    assert 0 < found[0].metrics.share_read < 1
+    found = runs.look(lambda: True)
+    assert 0 < found[0].metrics.share_read < 1
+    assert runs.look()[0].metrics.updates == 20_000
 
 
 # the condition
@@ -368,7 +353,7 @@ def test_a_run_that_was_killed_can_be_resumed_or_not(tmp_path):
 def test_a_solved_run_that_was_started_again_and_killed_is_not_solved(tmp_path):
     path = make_run(tmp_path, list(scripted_run.finished(scripted_run.training(18))))
     with RunDirectory.open(path) as directory:
-        directory.log(describe(scripted_run.started()))
+        record(directory, [scripted_run.started()])
     assert only(tmp_path).note == "interrupted before its first checkpoint"
 
 
@@ -380,7 +365,7 @@ def test_a_failed_run_says_so_until_it_goes_on(tmp_path):
     run = only(tmp_path)
     assert (run.condition, run.note, run.failed) == (Condition.RESUMABLE, "failed", True)
     with RunDirectory.open(path) as directory:
-        directory.log(describe(scripted_run.started()))
+        record(directory, [scripted_run.started()])
         os.utime(path / "crash.log", (1000, 1000))
     assert only(tmp_path).note == "interrupted"
 

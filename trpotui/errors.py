@@ -13,6 +13,10 @@ class PolicyFileError(RequestError):
     """A policy file is missing, damaged, foreign or unsafe."""
 
 
+class NoDisplayError(RequestError):
+    """There is no display on which a window would be seen."""
+
+
 class RunError(TrpotuiError):
     """The run itself failed (exit code 1)."""
 

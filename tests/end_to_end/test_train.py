@@ -202,7 +202,7 @@ def test_a_terminal_gets_a_progress_bar_and_its_cursor_back(tmp_path):
     assert screen.getvalue().rfind(shown) > screen.getvalue().rfind(hidden) >= 0
 
 
-def test_without_the_app_train_says_to_add_no_ui(trpotui):
+def test_without_a_terminal_train_says_to_add_no_ui(trpotui):
     result = trpotui("train")
     assert result.returncode == 2
     assert "add --no-ui" in result.stderr

@@ -39,7 +39,7 @@ class Shelf:
     def append_metrics(self, row):
         pass
 
-    def save_policy(self, saved, *, best):
+    def save_policy(self, saved, *, best):  # noqa: ARG002  # noqa: ARG002
         self.policies.append(saved)
 
     def save_checkpoint(self, state):
@@ -138,7 +138,7 @@ class TestKept:
             assert config_from_dict(directory.config()) == expected
         about = {"trpotui", "command"}
         assert config_from_dict({k: v for k, v in stored.items() if k not in about}) == expected
-        assert "changed after update 1: max_kl=0.002" in (tmp_path / "run" / "run.log").read_text()
+        assert "after update 1: max_kl = 0.002" in (tmp_path / "run" / "run.log").read_text()
 
     def test_a_refused_change_is_logged_and_not_in_the_configuration(self, config, tmp_path):
         control = Control()

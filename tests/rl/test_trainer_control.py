@@ -12,6 +12,7 @@ from typing import ClassVar
 import gymnasium
 import numpy as np
 import pytest
+import torch
 from gymnasium import spaces
 
 from trpotui.events import (
@@ -24,6 +25,8 @@ from trpotui.events import (
 )
 from trpotui.rl import trainer
 from trpotui.rl.control import Control, Interrupted
+from trpotui.rl.environments import make_environments
+from trpotui.rl.learner import Learner
 from trpotui.rl.networks import Critic
 from trpotui.rl.surrogate import Surrogate
 from trpotui.rl.trainer import train
@@ -406,3 +409,45 @@ class TestSnapshot:
                 assert future.cancel()
             running.control.allow_one_update()
             assert running.wait_for(UpdateFinished).update == 1
+
+
+class TestAbandonedUpdate:
+    @pytest.mark.parametrize("critic", ["gauss_newton", "adam"])
+    def test_leaves_everything_that_learns_as_it_was(self, config, critic):
+        hyperparameters = dataclasses.replace(config.hyperparameters, critic=critic)
+        config = dataclasses.replace(config, hyperparameters=hyperparameters)
+        environments = make_environments(config.environment_id, {}, n_envs=config.n_envs)
+        learner = Learner(config, environments, torch.device("cpu"))
+        learner.iterate(lambda: None)
+        before, calls = learner.state(), []
+        during_rollout = config.hyperparameters.rollout_steps
+
+        def interrupt():
+            calls.append(1)
+            if len(calls) > during_rollout + 12:  # in conjugate gradient, after the critic's fit
+                raise Interrupted
+
+        with pytest.raises(Interrupted):
+            learner.iterate(interrupt)
+        after = learner.state()
+        for name in ("actor", "critic", "generator"):
+            assert torch.equal(before[name], after[name]), name
+        fits = [state["algorithm"]["critic_fit"] for state in (before, after)]
+        assert torch.equal(fits[0]["mean"], fits[1]["mean"])
+        assert fits[0]["steps"] == fits[1]["steps"]
+        environments.close()
+
+
+class TestControlAlone:
+    def test_an_update_allowed_to_a_run_that_is_not_held_is_not_saved_up(self):
+        control = Control()
+        control.allow_one_update()
+        control.pause()
+        threading.Timer(0.05, control.stop).start()
+        assert control.wait_while_paused()
+        assert control.stopping, "the update that was allowed before the pause let the run go on"
+
+    def test_a_snapshot_asked_for_after_the_end_is_cancelled_at_once(self):
+        control = Control()
+        control.end()
+        assert control.snapshot().cancelled()

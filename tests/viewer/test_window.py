@@ -14,9 +14,9 @@ from viewer_policies import random_policy
 from window_processes import FAST, LONG, PATIENCE, bare_window, collect, next_line, run
 
 from trpotui.episodes import PlayOptions, play_without_window
-from trpotui.errors import EnvironmentFaultError, RequestError, RunError
+from trpotui.errors import EnvironmentFaultError, NoDisplayError, RequestError, RunError
 from trpotui.rl.policy import Policy
-from trpotui.viewer import NoDisplayError, PlayerWindow, WindowClosed
+from trpotui.viewer import PlayerWindow, WindowClosed
 from trpotui.viewer.protocol import encode_request
 
 

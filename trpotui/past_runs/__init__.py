@@ -32,8 +32,8 @@ from trpotui.past_runs.files import (
     whole_number,
     writing_process,
 )
-from trpotui.past_runs.log import LogEnd, read_log_end
-from trpotui.past_runs.metrics import Evaluation, Metrics, MetricsReader
+from trpotui.past_runs.log import read_end
+from trpotui.past_runs.metrics import CHUNK, Evaluation, Metrics, MetricsReader
 from trpotui.past_runs.run import Condition, PastRun, differing, labels
 
 __all__ = ["Condition", "Evaluation", "Metrics", "PastRun", "PastRuns", "differing", "labels"]
@@ -60,7 +60,7 @@ class PastRuns:
         """The runs as they are now, the latest started first.
 
         Args:
-            enough: asked now and then; when it says so, metrics are left for the next look.
+            enough: asked now and then; once it says so, the rest is left for the next look.
 
         Raises:
             RequestError: the folder cannot be read.
@@ -72,8 +72,21 @@ class PastRuns:
         except OSError as error:
             raise RequestError(f"{self.folder} cannot be read: {error.strerror}") from error
         self._known = {path: self._known.get(path) or _Known(path) for path in found}
-        latest_first = sorted(found, key=lambda path: self._known[path].started, reverse=True)
-        return tuple(self._known[path].look(found[path], enough) for path in latest_first)
+        latest_first = sorted(self._known.values(), key=lambda known: known.started, reverse=True)
+        _read_in_turns(latest_first, enough)
+        return tuple(known.run(found[known.path]) for known in latest_first)
+
+
+def _read_in_turns(runs: list[_Known], enough: Callable[[], bool]) -> None:
+    """Read metrics, a piece of each run at a time: a long one does not keep the others waiting."""
+    while runs:
+        more = []
+        for known in runs:
+            if known.read(CHUNK):
+                more.append(known)
+            if enough():
+                return
+        runs = more
 
 
 def _directories_of_runs(folder: Path) -> Iterator[tuple[Path, frozenset[str]]]:
@@ -108,33 +121,40 @@ class _Known:
     """What has been read of one run."""
 
     def __init__(self, path: Path) -> None:
-        self._path = path
+        self.path = path
         self._reader = MetricsReader(path / METRICS)
         self._config: dict[str, Any] = {}
         self._settings: dict[str, str] = {}
         self._damage = ""
-        self._log_end = LogEnd(None, None)
+        self._ended: str | None = None
         self._stamps: dict[str, tuple[int, ...] | None] = {}
         self._name = NAME.fullmatch(path.name)
         self.started = self._when()
 
-    def look(self, names: frozenset[str], enough: Callable[[], bool]) -> PastRun:
-        """The run as it is now."""
+    def read(self, most: int) -> bool:
+        """Read on in the metrics; whether there is more to read."""
+        try:
+            return self._reader.read(most).share_read < 1.0
+        except UnreadableError:
+            return False
+
+    def run(self, names: frozenset[str]) -> PastRun:
+        """The run as it is now, with its metrics as far as they were read."""
         if self._changed(CONFIG):
             self._read_config()
         if self._changed(LOG):
-            self._log_end = read_log_end(self._path)
+            self._ended = read_end(self.path)
         damage = self._damage
         try:
-            metrics = self._reader.read(enough)
+            metrics = self._reader.read(0)
         except UnreadableError as error:
             metrics, damage = Metrics(), damage or str(error)
-        process = writing_process(self._path)
+        process = writing_process(self.path)
         failed = process is None and self._failed(names)
         condition, note = self._condition(names, metrics, damage, process, failed=failed)
         policy = next((name for name in (BEST, POLICY) if name in names), None)
         return PastRun(
-            path=self._path,
+            path=self.path,
             environment_id=shown(self._of_config("environment_id", str), most=60),
             algorithm=shown(self._of_config("algorithm", str), most=40),
             seed=whole_number(self._of_config("seed", int)),
@@ -146,14 +166,13 @@ class _Known:
             process=process,
             settings=self._settings,
             metrics=metrics,
-            best=self._best(metrics),
-            policy=None if policy is None else self._path / policy,
+            policy=None if policy is None else self.path / policy,
         )
 
     def _changed(self, name: str) -> bool:
         """Whether a file is not the one that it was at the last look."""
         try:
-            status = (self._path / name).stat()
+            status = (self.path / name).stat()
             stamp = (status.st_dev, status.st_ino, status.st_mtime_ns, status.st_size)
         except OSError:
             stamp = None
@@ -164,7 +183,7 @@ class _Known:
     def _read_config(self) -> None:
         self._config, self._settings, self._damage = {}, {}, ""
         try:
-            config = read_config(self._path)
+            config = read_config(self.path)
         except UnreadableError as error:
             self._damage = str(error)
             return
@@ -181,7 +200,7 @@ class _Known:
         if self._name is None:
             return "?" if kind is str else None
         named = {
-            "environment_id": self._path.parent.name,
+            "environment_id": self.path.parent.name,
             "algorithm": self._name["algorithm"],
             "seed": int(self._name["seed"]),
         }
@@ -189,10 +208,10 @@ class _Known:
 
     def _failed(self, names: frozenset[str]) -> bool:
         """Whether the traceback of an exception is the last that was written."""
-        if CRASH not in names or self._log_end.ended is not None:
+        if CRASH not in names or self._ended is not None:
             return False
         try:
-            log, crash = (self._path / LOG).stat(), (self._path / CRASH).stat()
+            log, crash = (self.path / LOG).stat(), (self.path / CRASH).stat()
         except OSError:
             return LOG not in names
         return crash.st_mtime_ns >= log.st_mtime_ns
@@ -211,12 +230,11 @@ class _Known:
         if process is not None:
             here = process == os.getpid()
             return Condition.WRITTEN, "by this app" if here else f"by process {process}"
-        ended = self._log_end.ended
-        if ended == "solved":
+        if self._ended == "solved":
             return Condition.FINISHED, "solved"
         if metrics.share_read == 1.0 and self._all_steps_done(metrics):
             return Condition.FINISHED, "all steps done"
-        note = "failed" if failed else "stopped" if ended else "interrupted"
+        note = "failed" if failed else "stopped" if self._ended else "interrupted"
         if names & {CHECKPOINT, PREVIOUS}:
             return Condition.RESUMABLE, note
         return Condition.UNFINISHED, f"{note} before its first checkpoint"
@@ -230,17 +248,6 @@ class _Known:
         rollout = whole_number(self._config["hyperparameters"].get("rollout_steps")) or 0
         return metrics.steps + max(n_envs * rollout, 1) > total
 
-    def _best(self, metrics: Metrics) -> Evaluation | None:
-        """The best evaluation; the log may know of one after the last row of metrics."""
-        best, last = metrics.best, self._log_end.evaluation
-        if last is None or last[0] != metrics.updates:
-            return best
-        if metrics.evaluation is not None and metrics.evaluation.update == last[0]:
-            return best  # it is the row's own, with more digits there
-        if best is not None and best.mean >= last[1]:
-            return best
-        return Evaluation(metrics.updates, metrics.steps, last[1], last[2])
-
     def _when(self) -> float:
         """When the run started: by its name, or else when its configuration was written."""
         if self._name:
@@ -249,7 +256,7 @@ class _Known:
                 return named.replace(tzinfo=UTC).timestamp()
             except ValueError:
                 pass
-        for file in (self._path / CONFIG, self._path):
+        for file in (self.path / CONFIG, self.path):
             try:
                 return file.stat().st_mtime
             except OSError:

@@ -6,7 +6,6 @@ import json
 import math
 import os
 import stat
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
@@ -79,11 +78,11 @@ class MetricsReader:
         self._rest = b""
         self._in_long_line = False
 
-    def read(self, enough: Callable[[], bool] = lambda: False) -> Metrics:
+    def read(self, most: int | None = None) -> Metrics:
         """What is known after reading what is new.
 
         Args:
-            enough: asked now and then; when it says so, the rest is left for the next call.
+            most: bytes to read, about; None reads all there are.
 
         Raises:
             UnreadableError: there is a file and it cannot be read.
@@ -92,26 +91,27 @@ class MetricsReader:
             status = self._file.stat()
             if not stat.S_ISREG(status.st_mode):
                 raise UnreadableError(f"{METRICS} is no regular file")
-            if _stamp(status) != self._stamp or self._offset < status.st_size:
+            if _stamp(status) != self._stamp or (self._offset < status.st_size and most != 0):
                 with self._file.open("rb") as opened:
-                    self._read(opened, enough)
+                    self._read(opened, math.inf if most is None else most)
         except FileNotFoundError:
             self._forget()
         except OSError as error:
             raise UnreadableError(f"{METRICS} cannot be read: {error.strerror}") from None
         return self._metrics
 
-    def _read(self, opened: BinaryIO, enough: Callable[[], bool]) -> None:
+    def _read(self, opened: BinaryIO, most: float) -> None:
         status = os.fstat(opened.fileno())
         if not self._goes_on(opened, status):
             self._forget()
         self._stamp = _stamp(status)
         opened.seek(self._offset)
         # no further than the size that goes with the stamp: the file may be growing
-        while self._offset < status.st_size and not enough():
+        while self._offset < status.st_size and most > 0:
             chunk = opened.read(min(CHUNK, status.st_size - self._offset))
             if not chunk:
                 break
+            most -= len(chunk)
             self._offset += len(chunk)
             self._remembered = (self._remembered + chunk)[-REMEMBERED:]
             self._take(chunk)

@@ -8,7 +8,7 @@ from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
 
-from trpotui.past_runs.metrics import Evaluation, Metrics
+from trpotui.past_runs.metrics import Metrics
 
 
 class Condition(StrEnum):
@@ -43,7 +43,6 @@ class PastRun:
     settings: dict[str, str]
     """Every setting by name."""
     metrics: Metrics
-    best: Evaluation | None
     policy: Path | None
     """The best policy, or the latest where none was evaluated."""
 

@@ -103,7 +103,7 @@ def standardize(advantages: Floats, *, scale: float) -> Floats:
     if advantages.size < 2:
         return advantages
     deviation = float(advantages.std(dtype=np.float64))
-    if deviation <= 1e-6 * scale:
+    if deviation <= 1e-5 * scale:
         return np.zeros_like(advantages)
     mean = float(advantages.mean(dtype=np.float64))
     standardized: Floats = (advantages - mean) / deviation

@@ -27,6 +27,7 @@ class Control:
         self._updates_allowed = 0
         self._changes: dict[str, object] = {}
         self._snapshots: list[Future[Policy]] = []
+        self._ended = False
 
     def stop(self) -> None:
         """End the run; the update under way is abandoned and what was learned is saved."""
@@ -58,10 +59,11 @@ class Control:
             return self._paused
 
     def allow_one_update(self) -> None:
-        """Let a held run do one more update."""
+        """Let a held run do one more update; a run that is not held does not need it."""
         with self._condition:
-            self._updates_allowed += 1
-            self._condition.notify_all()
+            if self._paused:
+                self._updates_allowed += 1
+                self._condition.notify_all()
 
     def change(self, values: Mapping[str, object]) -> None:
         """Change hyperparameters by name at the next update boundary."""
@@ -72,12 +74,15 @@ class Control:
     def snapshot(self) -> Future[Policy]:
         """A copy of the policy, made at the next update boundary or while the run is held.
 
-        The future is cancelled when the run ends first.
+        The future is cancelled when the run ends first, or has ended already.
         """
         with self._condition:
             future: Future[Policy] = Future()
-            self._snapshots.append(future)
-            self._condition.notify_all()
+            if self._ended:
+                future.cancel()
+            else:
+                self._snapshots.append(future)
+                self._condition.notify_all()
             return future
 
     # what follows is for the trainer
@@ -98,6 +103,13 @@ class Control:
         with self._condition:
             requests, self._snapshots = self._snapshots, []
             return requests
+
+    def end(self) -> None:
+        """Let go of whoever waits for a snapshot: the run is over."""
+        with self._condition:
+            self._ended = True
+        for request in self.take_snapshot_requests():
+            request.cancel()
 
     def wait_while_paused(self) -> bool:
         """Wait until the run may go on, or until something is asked of it.

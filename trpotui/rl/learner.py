@@ -134,11 +134,24 @@ class Learner:
         )
         self._check_same_policy(rollout)
         batch, explained = self._make_batch(rollout)
-        stats = self.algorithm.update(batch, interrupt)
+        stats = self._update(batch, interrupt)
         if self.moments is not None:
             # only now: the rollout and its update saw one and the same policy
             self.moments = self.moments.merged(rollout.rows[:-1][rollout.valid])
         return Iteration(stats, explained, len(batch.inputs))
+
+    def _update(self, batch: Batch, interrupt: Callable[[], None]) -> UpdateStats:
+        """Update, or leave everything that learns as it was when that is interrupted."""
+        actor, critic = self.actor.parameters.clone(), self.critic.parameters.clone()
+        algorithm, generator = self.algorithm.state(), self._generator.get_state()
+        try:
+            return self.algorithm.update(batch, interrupt)
+        except BaseException:
+            self.actor.parameters.copy_(actor)
+            self.critic.parameters.copy_(critic)
+            self.algorithm.restore(algorithm)
+            self._generator.set_state(generator)
+            raise
 
     def _make_batch(self, rollout: Rollout) -> tuple[Batch, float]:
         """Advantages and targets of the valid rows, and the critic's explained variance."""

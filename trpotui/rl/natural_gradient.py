@@ -42,8 +42,8 @@ def conjugate_gradient(
         tolerance: stop when the residual is this share of ||b||.
 
     Returns:
-        The best x so far. Where a direction shows no positive curvature beyond rounding, or a
-        number stops being finite, the iteration ends and keeps the x of before.
+        The x of the last iteration that could be made. Where a direction shows no positive
+        curvature beyond rounding, or a number stops being finite, the x of before is kept.
     """
     x = torch.zeros_like(b)
     residual, direction = b.clone(), b.clone()

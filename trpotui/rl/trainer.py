@@ -130,8 +130,7 @@ class _Run:
 
     def close(self) -> None:
         """Close the environments and let go of whoever waits for a snapshot."""
-        for request in self._control.take_snapshot_requests():
-            request.cancel()
+        self._control.end()
         self._environments.close()
         self._evaluator.close()
 

@@ -4,10 +4,9 @@ Importing this package imports neither pygame nor torch.
 """
 
 from trpotui.viewer.process import PlayerWindow
-from trpotui.viewer.protocol import NoDisplayError, PlaybackChanged, WindowClosed
+from trpotui.viewer.protocol import PlaybackChanged, WindowClosed
 
 __all__ = [
-    "NoDisplayError",
     "PlaybackChanged",
     "PlayerWindow",
     "WindowClosed",

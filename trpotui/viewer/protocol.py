@@ -14,7 +14,13 @@ from dataclasses import dataclass
 from typing import Any, BinaryIO, Final, Literal
 
 from trpotui.episodes import EpisodePlayed, PlayOptions
-from trpotui.errors import EnvironmentFaultError, RequestError, RunError, TrpotuiError
+from trpotui.errors import (
+    EnvironmentFaultError,
+    NoDisplayError,
+    RequestError,
+    RunError,
+    TrpotuiError,
+)
 from trpotui.rl.policy import Policy
 
 FailureCode = Literal["no_display", "request", "environment", "run"]
@@ -26,16 +32,11 @@ LONGEST_MESSAGE = 1000
 """Characters of an error message: a line must stay far below asyncio's limit of 64 KiB."""
 
 
-class NoDisplayError(RequestError):
-    """There is no display on which a window would be seen."""
-
-    @classmethod
-    def because(cls, reason: str) -> NoDisplayError:
-        """The sentence for a person, with what was found out about the display."""
-        return cls(
-            f"there is no display to open a window on ({reason}): "
-            "use --view none to play without one"
-        )
+def no_display(reason: str) -> NoDisplayError:
+    """The refusal for a person, with what was found out about the display."""
+    return NoDisplayError(
+        f"there is no display to open a window on ({reason}): use --view none to play without one"
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -17,7 +17,7 @@ from trpotui.episodes import EpisodePlayer, PlayOptions
 from trpotui.rl.policy import Policy
 from trpotui.viewer.canvas import Canvas
 from trpotui.viewer.playback import Playback
-from trpotui.viewer.protocol import NoDisplayError, WindowEvent, WindowReady
+from trpotui.viewer.protocol import WindowEvent, WindowReady, no_display
 
 TICK = 1 / 60
 """Seconds between two looks at keys and clock: frames are drawn no faster than this."""
@@ -100,11 +100,11 @@ def open_display() -> None:
     named = any(os.environ.get(name) for name in ("DISPLAY", "WAYLAND_DISPLAY"))
     if sys.platform.startswith("linux") and not wanted and not named:
         # left to itself, SDL would go on to draw on the console of a machine far away
-        raise NoDisplayError.because("neither DISPLAY nor WAYLAND_DISPLAY is set")
+        raise no_display("neither DISPLAY nor WAYLAND_DISPLAY is set")
     try:
         pygame.display.init()
     except pygame.error as error:
-        raise NoDisplayError.because(str(error)) from error
+        raise no_display(str(error)) from error
     _refuse_unseen(wanted)
 
 
@@ -112,7 +112,7 @@ def _canvas(player: EpisodePlayer) -> Canvas:
     try:
         canvas = Canvas(player.environment_id, player.frame())
     except pygame.error as error:
-        raise NoDisplayError.because(str(error)) from error
+        raise no_display(str(error)) from error
     _refuse_unseen(os.environ.get("SDL_VIDEODRIVER", ""))
     return canvas
 
@@ -123,7 +123,7 @@ def _refuse_unseen(wanted: str) -> None:
     if driver in _UNSEEN_DRIVERS and not asked_for:
         name = next((n for n in ("WAYLAND_DISPLAY", "DISPLAY") if os.environ.get(n)), "")
         reason = f"{name}={os.environ[name]} does not answer" if name else f"only SDL's {driver}"
-        raise NoDisplayError.because(reason)
+        raise no_display(reason)
 
 
 def commands() -> Iterator[Command]:

@@ -1,0 +1,171 @@
+"""`trpotui play`, `eval` and `inspect`."""
+
+from __future__ import annotations
+
+import json as jsonlib
+from collections.abc import Callable
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from trpotui.cli.application import Debug, app
+
+if TYPE_CHECKING:
+    from trpotui.episodes import EpisodePlayed, PlayOptions
+    from trpotui.rl.policy import SavedPolicy
+
+PolicyPath = Annotated[Path, typer.Argument(metavar="FILE.pt", help="A saved policy.")]
+Seed = Annotated[int, typer.Option(min=0, help="Seed of the first episode.")]
+Stochastic = Annotated[
+    bool, typer.Option("--stochastic", help="Sample actions instead of taking the likeliest.")
+]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+class View(StrEnum):
+    """How `play` shows the episodes."""
+
+    WINDOW = "window"
+    NONE = "none"
+
+
+@app.command()
+def play(
+    file: PolicyPath,
+    episodes: Annotated[int, typer.Option(min=1, help="Episodes to play.")] = 3,
+    seed: Seed = 0,
+    stochastic: Stochastic = False,
+    view: Annotated[
+        View, typer.Option(help="A pygame window, or none for the returns alone.")
+    ] = View.WINDOW,
+    speed: Annotated[
+        float, typer.Option(help="1 is the environment's own pace; 0.25 to 16.")
+    ] = 1.0,
+    debug: Debug = False,
+) -> int:
+    """Play evaluation episodes of a policy, in a window."""
+    import asyncio
+
+    from trpotui.config import build
+    from trpotui.episodes import PlayOptions, play_without_window
+
+    saved = _read_policy(file)
+    values = {"episodes": episodes, "seed": seed, "stochastic": stochastic, "speed": speed}
+    options = build(PlayOptions, values, what="option")
+    returns: list[float] = []
+
+    def show(episode: EpisodePlayed) -> None:
+        returns.append(episode.episode_return)
+        print(
+            f"episode {episode.episode} of {episodes}: return {episode.episode_return:.1f}, "
+            f"{episode.length} steps (seed {episode.seed})",
+            flush=True,
+        )
+
+    if view is View.WINDOW:
+        asyncio.run(_play_in_window(saved, options, show))
+    else:
+        for episode in play_without_window(saved.policy, options):
+            show(episode)
+    if returns:
+        print(f"mean {sum(returns) / len(returns):.1f} over {len(returns)} episodes")
+    else:
+        print("no episode was finished")
+    return 0
+
+
+async def _play_in_window(
+    saved: SavedPolicy, options: PlayOptions, show: Callable[[EpisodePlayed], None]
+) -> None:
+    """Report the episodes of a window until it is closed; SIGTERM and SIGHUP close it too."""
+    import asyncio
+    import signal
+
+    from trpotui.episodes import EpisodePlayed
+    from trpotui.viewer import PlayerWindow
+
+    task = asyncio.current_task()
+    assert task is not None
+    received: list[int] = []
+
+    def stop(number: int) -> None:
+        received.append(number)
+        task.cancel()
+
+    for name in ("SIGINT", "SIGTERM", "SIGHUP"):
+        if hasattr(signal, name):
+            number = getattr(signal, name)
+            asyncio.get_running_loop().add_signal_handler(number, stop, int(number))
+    try:
+        async with await PlayerWindow.open(saved.policy, options) as window:
+            async for event in window.events():
+                if isinstance(event, EpisodePlayed):
+                    show(event)
+    except asyncio.CancelledError:
+        if not received:
+            raise
+        raise typer.Exit(128 + received[0]) from None
+
+
+@app.command(name="eval")
+def evaluate(
+    file: PolicyPath,
+    episodes: Annotated[int, typer.Option(min=1, help="Episodes to score.")] = 100,
+    seed: Seed = 0,
+    stochastic: Stochastic = False,
+    json: Json = False,
+    debug: Debug = False,
+) -> int:
+    """Score a policy: n, mean, std, min and max over fixed seeds."""
+    from trpotui.rl.environments import make_environments
+    from trpotui.rl.evaluation import evaluate as score_episodes
+
+    saved = _read_policy(file)
+    spec = saved.policy.spec
+    environments = make_environments(
+        spec.environment_id, spec.environment_kwargs, n_envs=min(episodes, 100)
+    )
+    try:
+        result = score_episodes(
+            saved.policy, environments, episodes=episodes, seed=seed, stochastic=stochastic
+        )
+    finally:
+        environments.close()
+    score = result.score
+    summary = {
+        "episodes": score.episodes,
+        "mean": score.mean,
+        "std": score.std,
+        "min": min(result.returns),
+        "max": max(result.returns),
+    }
+    if json:
+        print(jsonlib.dumps({**summary, "returns": result.returns}))
+    else:
+        print(
+            f"{spec.environment_id}, {score.episodes} episodes: {score.mean:.2f} ± "
+            f"{score.std:.2f} (min {summary['min']:.2f}, max {summary['max']:.2f})"
+        )
+    return 0
+
+
+@app.command()
+def inspect(file: PolicyPath, json: Json = False, debug: Debug = False) -> int:
+    """Show what a policy file holds and where it came from; nothing is run."""
+    from trpotui.inspection import as_table, facts_of
+    from trpotui.policy_file import read_policy
+
+    facts = facts_of(read_policy(file))
+    print(jsonlib.dumps(facts) if json else as_table(facts))
+    return 0
+
+
+def _read_policy(file: Path) -> SavedPolicy:
+    """A checked policy whose environment is here and is the one it was made for."""
+    from trpotui.policy_file import check_environment, read_policy
+
+    saved = read_policy(file)
+    check_environment(saved, file)
+    return saved

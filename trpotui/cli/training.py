@@ -1,0 +1,248 @@
+"""`trpotui train`."""
+
+from __future__ import annotations
+
+import json as jsonlib
+import math
+import os
+import re
+import sys
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from trpotui.cli.application import Debug, app
+from trpotui.errors import RequestError
+
+if TYPE_CHECKING:
+    from trpotui.episodes import PlayOptions
+    from trpotui.headless import Reporting
+    from trpotui.rl.policy import Policy
+    from trpotui.run_request import RunRequest
+    from trpotui.viewer import PlayerWindow
+
+RUNS = Path("runs")
+"""Where runs are kept unless --run-dir says otherwise."""
+
+
+@app.command()
+def train(
+    algo: Annotated[
+        str | None, typer.Option("--algo", "-a", help="Algorithm [default: trpo]")
+    ] = None,
+    env: Annotated[
+        str | None,
+        typer.Option("--env", "-e", help="Gymnasium environment [default: CartPole-v1]"),
+    ] = None,
+    device: Annotated[
+        str | None,
+        typer.Option(help="auto, cpu, cuda, cuda:N or mps [default: auto]"),
+    ] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed [default: 0]")] = None,
+    steps: Annotated[
+        int | None, typer.Option(help="Environment steps [default: the preset's]")
+    ] = None,
+    n_envs: Annotated[
+        int | None,
+        typer.Option(help="Environments stepped together [default: the preset's]"),
+    ] = None,
+    preset: Annotated[
+        str | None,
+        typer.Option(help="Tuned hyperparameters by name [default: tuned where there is one]"),
+    ] = None,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set", metavar="KEY=VALUE", help="A hyperparameter, e.g. max_kl=0.02; repeatable."
+        ),
+    ] = None,
+    env_settings: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--env-set",
+            metavar="KEY=VALUE",
+            help="A keyword argument of the environment, its value JSON or text; repeatable.",
+        ),
+    ] = None,
+    run_dir: Annotated[
+        Path | None,
+        typer.Option(help="Directory of this run [default: runs/ENV/ALGO-sSEED-TIME]"),
+    ] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", metavar="FILE.pt", help="Also write the best policy here."),
+    ] = None,
+    stop_when_solved: Annotated[
+        bool | None,
+        typer.Option(
+            "--stop-when-solved/--no-stop-when-solved",
+            help="End at the environment's reward threshold [default: stop-when-solved]",
+        ),
+    ] = None,
+    resume: Annotated[
+        Path | None, typer.Option(metavar="RUN_DIR", help="Go on with a run from its checkpoint.")
+    ] = None,
+    no_ui: Annotated[
+        bool, typer.Option("--no-ui", help="Without the app, for servers and scripts.")
+    ] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors.")] = False,
+    json: Annotated[
+        bool, typer.Option("--json", help="Metrics on standard output, one JSON object a line.")
+    ] = False,
+    log_every: Annotated[
+        int, typer.Option(min=1, help="Updates between lines, where there is no progress bar.")
+    ] = 10,
+    debug: Debug = False,
+) -> int:
+    """Train a policy, in the app or (--no-ui) without a screen."""
+    if output is not None:
+        _check_output(output)
+    asked = {
+        "--algo": algo, "--env": env, "--device": device, "--seed": seed, "--n-envs": n_envs,
+        "--preset": preset, "--set": settings, "--env-set": env_settings,
+    }  # fmt: skip
+    if resume is not None:
+        _refuse(asked | {"--run-dir": run_dir}, "cannot be used with --resume: a resumed run "
+                "keeps its configuration")  # fmt: skip
+    request = _request(asked, total_steps=steps, stop_when_solved=stop_when_solved)
+    if not no_ui:
+        _refuse({"--quiet": quiet, "--json": json, "--run-dir": run_dir}, "needs --no-ui")
+        return _open_app(request, resume, output)
+    reporting = _reporting(quiet=quiet, json=json, log_every=log_every)
+    if resume is not None:
+        return _resume(resume, request, output, reporting)
+    return _train(request, run_dir, output, reporting)
+
+
+def _request(
+    asked: dict[str, Any], *, total_steps: int | None, stop_when_solved: bool | None
+) -> RunRequest:
+    """What the options ask for."""
+    from trpotui.run_request import RunRequest
+
+    environment_settings = _pairs(asked["--env-set"], "--env-set")
+    return RunRequest(
+        algorithm=asked["--algo"] or "trpo",
+        environment_id=asked["--env"] or "CartPole-v1",
+        environment_kwargs={k: _json_or_text(v) for k, v in environment_settings.items()},
+        device=asked["--device"],
+        seed=asked["--seed"],
+        total_steps=total_steps,
+        n_envs=asked["--n-envs"],
+        preset=asked["--preset"],
+        stop_when_solved=stop_when_solved,
+        settings=_pairs(asked["--set"], "--set"),
+    )
+
+
+def _train(
+    request: RunRequest, run_dir: Path | None, output: Path | None, reporting: Reporting
+) -> int:
+    """A new run without a screen."""
+    from trpotui.headless import run_headless
+    from trpotui.rl.trainer import check
+    from trpotui.run_directory import RunDirectory
+    from trpotui.run_request import make_config
+
+    config = make_config(request)
+    check(config)
+    path = run_dir or RunDirectory.default_path(RUNS, config, datetime.now(UTC))
+    with RunDirectory.create(path, config, command=sys.argv) as directory:
+        return run_headless(config, directory, output=output, reporting=reporting)
+
+
+def _resume(path: Path, request: RunRequest, output: Path | None, reporting: Reporting) -> int:
+    """Go on with a run; only its length, and whether being solved ends it, may change."""
+    from trpotui.headless import run_headless
+    from trpotui.recorded_run import resume
+    from trpotui.run_directory import RunDirectory
+
+    with RunDirectory.open(path) as directory:
+        resumption = resume(
+            directory,
+            total_steps=request.total_steps,
+            stop_when_solved=request.stop_when_solved,
+        )
+        if resumption.notice:
+            print(resumption.notice, file=sys.stderr)
+        return run_headless(
+            resumption.config,
+            directory,
+            output=output,
+            reporting=reporting,
+            resume_from=resumption.state,
+        )
+
+
+def _open_app(request: RunRequest, resume: Path | None, output: Path | None) -> int:
+    """The app on this terminal, set up as asked for; its exit code."""
+    if not (sys.stdin.isatty() and sys.stdout.isatty()):
+        raise RequestError("there is no terminal to draw on: add --no-ui to train without the app")
+    from trpotui.run_request import RunRequest
+    from trpotui.tui.app import TrpotuiApp
+    from trpotui.tui.preferences import Preferences
+
+    application = TrpotuiApp(
+        runs=RUNS,
+        output=output,
+        open_window=_window,
+        request=None if request == RunRequest() else request,
+        preferences=Preferences(),
+        resume=resume,
+    )
+    application.run()
+    return application.return_code or 0
+
+
+@asynccontextmanager
+async def _window(policy: Policy, options: PlayOptions) -> AsyncIterator[PlayerWindow]:
+    """A window on a policy, for the app, which does not know of windows."""
+    from trpotui.viewer import PlayerWindow
+
+    async with await PlayerWindow.open(policy, options) as window:
+        yield window
+
+
+def _check_output(path: Path) -> None:
+    """Refuse an output that cannot be written before hours of training, not after."""
+    if path.is_dir():
+        raise RequestError(f"{path} is a directory: name a file for --output")
+    if not path.absolute().parent.is_dir():
+        raise RequestError(f"the directory of --output {path} does not exist")
+    if not os.access(path.absolute().parent, os.W_OK):
+        raise RequestError(f"the directory of --output {path} cannot be written")
+
+
+def _refuse(options: Mapping[str, object], why: str) -> None:
+    for name, value in options.items():
+        if value:
+            raise RequestError(f"{name} {why}")
+
+
+def _reporting(*, quiet: bool, json: bool, log_every: int) -> Reporting:
+    from trpotui.headless import Reporting
+
+    return Reporting(quiet=quiet, json=json, log_every=log_every)
+
+
+def _pairs(items: Sequence[str] | None, option: str) -> dict[str, str]:
+    """KEY=VALUE arguments as a dictionary."""
+    pairs = {}
+    for item in items or ():
+        key, separator, value = item.partition("=")
+        if not separator or not re.fullmatch(r"\w+", key.strip()):
+            raise RequestError(f"{option} takes KEY=VALUE, not '{item}'")
+        pairs[key.strip()] = value.strip()
+    return pairs
+
+
+def _json_or_text(text: str) -> Any:
+    try:
+        value = jsonlib.loads(text)
+    except ValueError:
+        return text
+    return text if isinstance(value, float) and not math.isfinite(value) else value

@@ -1,0 +1,269 @@
+"""The app: owns the run that goes on, and gives the terminal back whatever happens."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import time
+from collections.abc import Callable
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar
+
+from textual import work
+from textual.app import App
+from textual.binding import Binding, BindingType
+from textual.reactive import reactive
+from textual.timer import Timer
+
+from trpotui.errors import RequestError
+from trpotui.run_request import RunRequest
+from trpotui.telemetry import RunState, fold
+from trpotui.tui.messages import CoreLoaded, FromRun, PlayRequested, RunEnded, RunFailed
+from trpotui.tui.preferences import Preferences
+from trpotui.tui.screens.dialogs import ConfirmDialog, ErrorDialog
+from trpotui.tui.screens.help import HelpScreen
+from trpotui.tui.screens.play import PlayScreen
+from trpotui.tui.screens.runs import RunsScreen
+from trpotui.tui.screens.train import TrainScreen
+from trpotui.tui.session import Source, TrainingSession, new_run, resumed_run, stored_config
+from trpotui.tui.windows import OpenWindow, Windows
+
+if TYPE_CHECKING:
+    from trpotui.config import RunConfig
+
+PULL_SECONDS = 0.25
+"""Between two looks at the queue of the run: faster than that, drawing would slow the run."""
+SCREEN_SHARE = 0.04
+"""Of the time may go into drawing; a dear screen is drawn more rarely."""
+SIGNALS = ("SIGINT", "SIGTERM", "SIGHUP")
+
+
+class Status(StrEnum):
+    """What the app is doing about a run."""
+
+    IDLE = "idle"
+    TRAINING = "training"
+    PAUSED = "paused"
+    STOPPING = "stopping"
+    FINISHED = "finished"
+    FAILED = "failed"
+
+
+class TrpotuiApp(App[int]):
+    """Train, watch and replay trust-region policies; `run` returns the exit code.
+
+    Args:
+        runs: where new runs are kept.
+        output: the best policy of each run is also written here.
+        source: makes the events of a run; scripted in tests.
+        open_window: plays a policy in a window; None where there are no windows.
+        clock: seconds, monotonic; scripted in tests.
+        request: what stands in the setup at first, from the command line; by default what was
+            trained last, as far as `preferences` remembers it.
+        resume: the directory of a run to go on with at once.
+        preferences: what is remembered from sitting to sitting; None remembers nothing.
+    """
+
+    TITLE = "trpotui"
+    CSS_PATH = [  # noqa: RUF012 - as Textual declares it
+        "trpotui.tcss",
+        "styles/charts.tcss",
+        "styles/setup.tcss",
+        "styles/play.tcss",
+        "styles/runs.tcss",
+    ]
+    HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (100, "-normal"), (180, "-wide")]  # noqa: RUF012
+    MODES: ClassVar = {"train": TrainScreen, "play": PlayScreen, "runs": RunsScreen}
+    DEFAULT_MODE = "train"
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("question_mark", "help", "help", key_display="?"),
+        Binding("q", "quit", "quit"),
+    ]
+
+    status: reactive[Status] = reactive(Status.IDLE)
+    core_loaded: reactive[bool] = reactive(False)
+
+    def __init__(
+        self,
+        *,
+        runs: Path = Path("runs"),
+        output: Path | None = None,
+        source: Source | None = None,
+        open_window: OpenWindow | None = None,
+        clock: Callable[[], float] = time.monotonic,
+        request: RunRequest | None = None,
+        preferences: Preferences | None = None,
+        resume: Path | None = None,
+    ) -> None:
+        super().__init__()
+        self._resume = resume
+        self.preferences = preferences
+        self.request = request or (preferences and preferences.setup) or RunRequest()
+        self.clock = clock
+        self.runs = runs
+        self.output = output
+        self.windows = Windows(self, open_window)
+        self.state = RunState()
+        self.session: TrainingSession | None = None
+        self._source = source or new_run(runs, output)
+        self._pulling: Timer | None = None
+        self._next_draw = 0.0
+        self._exit_when_ended: int | None = None
+
+    def on_mount(self) -> None:
+        """Listen for signals, and import what is heavy while the first screen is already there."""
+        loop = asyncio.get_running_loop()
+        for name in SIGNALS:
+            if hasattr(signal, name):
+                number = int(getattr(signal, name))
+                loop.add_signal_handler(number, self._on_signal, number)
+        self._pulling = self.set_interval(PULL_SECONDS, self._pull, pause=True)
+        self._follow_theme()
+        self.load_core()
+
+    def _follow_theme(self) -> None:
+        """Take up the theme of the last sitting, and remember every other one."""
+        if self.preferences is None:
+            return
+        if self.preferences.theme in self.available_themes:
+            self.theme = self.preferences.theme
+        self.watch(self, "theme", self.preferences.remember_theme, init=False)
+
+    @work(thread=True, exit_on_error=False)
+    def load_core(self) -> None:
+        """Import torch and gymnasium in a thread."""
+        import trpotui.rl.algorithms.trpo  # noqa: PLC0415
+        import trpotui.rl.trainer  # noqa: F401, PLC0415
+
+        self.post_message(CoreLoaded())
+
+    def on_core_loaded(self) -> None:
+        """Tell the widgets that algorithms can be looked at."""
+        self.core_loaded = True
+        if self._resume is not None:
+            path, self._resume = self._resume, None
+            try:
+                self.start(stored_config(path), resumed_run(path, self.output, self.request))
+            except RequestError as error:
+                self.push_screen(ErrorDialog(str(error)))
+
+    # the run
+
+    def start(self, config: RunConfig, source: Source | None = None) -> None:
+        """Train in a worker thread; the run before must have ended.
+
+        Args:
+            config: what to train.
+            source: makes the events of the run where it is no new one.
+        """
+        from trpotui.rl.control import Control  # noqa: PLC0415 - imports what the screen is not for
+
+        if self.busy:
+            return
+        self.state = RunState()
+        self.session = TrainingSession(config, Control(), source or self._source)
+        self.status = Status.TRAINING
+        self.run_worker(self.session.run, thread=True, exit_on_error=False, group="training")
+        assert self._pulling is not None
+        self._pulling.resume()
+
+    @property
+    def busy(self) -> bool:
+        """Whether a run goes on."""
+        return self.status in (Status.TRAINING, Status.PAUSED, Status.STOPPING)
+
+    def stop_run(self) -> None:
+        """Ask the run to save and end."""
+        if self.session is not None and self.busy:
+            self.status = Status.STOPPING
+            self.session.control.stop()
+
+    def toggle_pause(self) -> None:
+        """Hold the run at its next update boundary, or let it go on."""
+        if self.session is None or self.status not in (Status.TRAINING, Status.PAUSED):
+            return
+        if self.status is Status.PAUSED:
+            self.session.control.resume()
+            self.status = Status.TRAINING
+        else:
+            self.session.control.pause()
+            self.status = Status.PAUSED
+
+    def one_update(self) -> None:
+        """Hold the run if it is not held, and let it do one more update."""
+        if self.session is None or self.status not in (Status.TRAINING, Status.PAUSED):
+            return
+        if self.status is Status.TRAINING:
+            self.toggle_pause()
+        self.session.control.allow_one_update()
+
+    def _pull(self) -> None:
+        """Fold what the run has said, and draw it if drawing is due."""
+        assert self.session is not None
+        for item in self.session.take():
+            self._receive(item)
+        now = self.clock()
+        if now >= self._next_draw or not self.busy:
+            began = time.perf_counter()
+            self._show()
+            cost = time.perf_counter() - began
+            self._next_draw = now + max(PULL_SECONDS, cost / SCREEN_SHARE)
+
+    def _receive(self, item: FromRun) -> None:
+        match item:
+            case RunFailed():
+                self.status = Status.FAILED
+                self.push_screen(ErrorDialog(item.message, item.details))
+            case RunEnded():
+                assert self._pulling is not None
+                self._pulling.pause()
+                if self.status is not Status.FAILED:
+                    self.status = Status.FINISHED
+                if self._exit_when_ended is not None:
+                    self.exit(self._exit_when_ended, return_code=self._exit_when_ended)
+            case _:
+                self.state = fold(self.state, item)
+
+    def _show(self) -> None:
+        screen = self.screen_stack[0]
+        if isinstance(screen, TrainScreen):
+            screen.show(self.state)
+
+    async def on_play_requested(self, event: PlayRequested) -> None:
+        """Play the policy in a file, on the screen for that."""
+        await self.switch_mode("play")
+        if isinstance(self.screen, PlayScreen):
+            self.screen.play_file(event.path, in_terminal=event.in_terminal)
+
+    # leaving
+
+    def _on_signal(self, number: int) -> None:
+        """Save the run and leave; a second signal leaves at once."""
+        code = 128 + number
+        if self._exit_when_ended is not None or not self.busy:
+            self.exit(code, return_code=code)
+            return
+        self._exit_when_ended = code
+        self.stop_run()
+
+    async def action_quit(self) -> None:
+        """Leave; a run that goes on is saved first, if the person agrees."""
+        if not self.busy:
+            self.exit(0)
+            return
+
+        def answered(agreed: bool | None) -> None:
+            if agreed:
+                self._exit_when_ended = 0
+                self.stop_run()
+                if not self.busy:  # it ended while the question was open
+                    self.exit(0)
+
+        self.push_screen(
+            ConfirmDialog("Stop the run, save it and quit?", agree="Stop and quit"), answered
+        )
+
+    def action_help(self) -> None:
+        """Show the keys of the screen."""
+        self.push_screen(HelpScreen())

@@ -1,0 +1,98 @@
+"""What is to be seen of a policy at one moment of an episode: plain numbers and a picture."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from trpotui.rl.policy import Policy
+    from trpotui.tui.frames import Frame
+
+
+@dataclass(frozen=True, kw_only=True)
+class Probabilities:
+    """What a categorical policy thinks of each action."""
+
+    values: tuple[float, ...]
+    first: int
+    """The environment's number of the first action."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Normal:
+    """What a Gaussian policy thinks of each action dimension, in the environment's units."""
+
+    means: tuple[float, ...]
+    """Before they are clipped to the bounds."""
+    sigmas: tuple[float, ...]
+    lows: tuple[float, ...]
+    """Bounds; infinite where there are none."""
+    highs: tuple[float, ...]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Scene:
+    """What is to be seen of an episode at one moment."""
+
+    frame: Frame | None
+    """None where the environment has no picture."""
+    environment_id: str
+    name: str
+    """Which policy it is."""
+    choice: Probabilities | Normal
+    value: float
+    """The critic's estimate of the discounted return that is still to come."""
+    episode: int
+    step: int
+    total: float
+    """Return so far."""
+    ended: bool
+    stochastic: bool
+    returns: tuple[float, ...]
+    """Of the episodes that have ended, the oldest first."""
+    same_policy: bool
+    """Whether one policy made all of `returns`, so that a mean of them says something."""
+
+
+@dataclass(frozen=True)
+class Trouble:
+    """Playing has ended because it cannot go on."""
+
+    message: str
+    """One sentence."""
+
+
+def choice_of(policy: Policy, inputs: NDArray[np.float32]) -> Probabilities | Normal:
+    """What the policy would do, for one row of network inputs [1, D]."""
+    import numpy as np  # noqa: PLC0415 - the screen is there before numpy is
+
+    parameters = policy.action_parameters(inputs)[0]
+    space = policy.spec.action_space
+    if policy.log_std is None:
+        with np.errstate(all="ignore"):  # a diverged policy has what is not finite
+            weights = np.exp(parameters - parameters.max())
+            probabilities = weights / weights.sum()
+        return Probabilities(
+            values=tuple(probabilities.tolist()), first=int(getattr(space, "start", 0))
+        )
+    means, log_sigmas = np.split(parameters.astype(np.float64), 2)
+    low, high = (
+        np.asarray(bound, dtype=np.float64).reshape(-1)
+        for bound in (space.low, space.high)  # type: ignore[attr-defined]
+    )
+    # a raw 0 is the middle of the bounds and a raw 1 the upper one; see ActionDecoder
+    bounded = np.isfinite(low) & np.isfinite(high) & (high > low)
+    with np.errstate(all="ignore"):
+        scale = np.where(bounded, (high - low) / 2, 1.0)
+        middle = np.where(bounded, (high + low) / 2, 0.0)
+        sigmas = np.exp(log_sigmas) * scale
+    return Normal(
+        means=tuple((means * scale + middle).tolist()),
+        sigmas=tuple(sigmas.tolist()),
+        lows=tuple(low.tolist()),
+        highs=tuple(high.tolist()),
+    )

@@ -1,0 +1,35 @@
+"""The keys of the screen below, made from its bindings."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import VerticalScroll
+from textual.screen import ModalScreen
+from textual.widgets import Static
+
+
+class HelpScreen(ModalScreen[None]):
+    """Every key that works on the screen below, with what it does."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape,question_mark,q", "app.pop_screen", "close", key_display="esc")
+    ]
+
+    def compose(self) -> ComposeResult:
+        """A scrolling list of keys."""
+        with VerticalScroll(classes="dialog"):
+            yield Static("Keys", classes="title")
+            yield Static(self._keys(), markup=False)
+
+    def _keys(self) -> str:
+        below = self.app.screen_stack[-2] if len(self.app.screen_stack) > 1 else self.app.screen
+        lines = []
+        for active in below.active_bindings.values():
+            binding = active.binding
+            if binding.description and not binding.system:
+                key = self.app.get_key_display(binding)
+                lines.append(f"{key:>8}  {binding.tooltip or binding.description}")
+        return "\n".join(dict.fromkeys(lines))

@@ -1,0 +1,208 @@
+"""The screen that a run is set up on, started from and watched on."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar
+
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Horizontal, Vertical
+from textual.screen import Screen
+from textual.widgets import Footer
+
+from trpotui.errors import RequestError
+from trpotui.run_request import command_for, make_config
+from trpotui.telemetry import RunState
+from trpotui.tui.draft import Draft
+from trpotui.tui.form import live_form
+from trpotui.tui.messages import ChangeRequested, RunRequested
+from trpotui.tui.screens.dialogs import ErrorDialog
+from trpotui.tui.screens.enlarged_chart import EnlargedChartScreen
+from trpotui.tui.screens.hyperparameters import HyperparameterDialog
+from trpotui.tui.screens.setup_dialog import SetupAnswer, SetupDialog
+from trpotui.tui.widgets.chart import Chart
+from trpotui.tui.widgets.charts import ChartPane
+from trpotui.tui.widgets.log_pane import LogPane
+from trpotui.tui.widgets.run_header import RunHeader
+from trpotui.tui.widgets.setup import SetupPane
+from trpotui.tui.widgets.update_panel import UpdatePanel
+from trpotui.tui.widgets.watch_pane import WatchPane, run_source
+
+if TYPE_CHECKING:
+    from trpotui.tui.app import TrpotuiApp
+
+
+class TrainScreen(Screen[None]):
+    """Setup, charts, the update that was just made, and the log."""
+
+    app: TrpotuiApp
+    AUTO_FOCUS = ""  # a field that had the focus would take the keys of the screen
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("s", "start_or_stop", "start/stop"),
+        Binding("n", "new", "new", tooltip="set up the next run"),
+        Binding("space", "pause", "pause"),
+        Binding("full_stop", "one_update", "one update", key_display="."),
+        Binding("e", "edit", "edit", tooltip="change hyperparameters, also while a run goes on"),
+        Binding(
+            "c",
+            "copy_command",
+            "copy command",
+            show=False,
+            tooltip="copy the command that trains the same without the app",
+        ),
+        Binding("escape", "leave_form", "leave the form", show=False),
+        Binding("v", "watch", "watch policy", tooltip="watch the policy as it is now, or hide it"),
+        Binding("w", "window", "window", False, tooltip="the policy as it is now, in a window"),
+        Binding("p", "play", "play", tooltip="policies on disk, to see them play"),
+        Binding("r", "runs", "runs", tooltip="past runs, to compare, repeat and resume them"),
+        Binding("z", "enlarge_chart", "enlarge chart", show=False),
+        Binding("l", "toggle_scale", "log/linear axis", show=False),
+        Binding("left_square_bracket", "switch_chart(-1)", "chart before", False, key_display="["),
+        Binding("right_square_bracket", "switch_chart(1)", "next chart", False, key_display="]"),
+    ]
+
+    def compose(self) -> ComposeResult:
+        """The layout of 120 x 40; the style sheet rearranges it for other sizes."""
+        yield RunHeader()
+        with Horizontal(id="body"):
+            with Vertical(id="side"):
+                yield SetupPane(Draft.of(self.app.request))
+                yield UpdatePanel()
+            with Vertical(id="main"):
+                yield ChartPane()
+                yield LogPane()
+                yield WatchPane()
+        yield Footer()
+
+    def show(self, state: RunState) -> None:
+        """Draw what is known of the run."""
+        self.query_one(RunHeader).show(state)
+        self.query_one(UpdatePanel).show(state)
+        self.query_one(ChartPane).show(state)
+        self.query_one(LogPane).show(state)
+        for screen in self.app.screen_stack:
+            if isinstance(screen, EnlargedChartScreen):
+                screen.show(state)
+
+    def on_run_requested(self, event: RunRequested) -> None:
+        """Start what was asked for, or say what is wrong with it."""
+        try:
+            config = make_config(event.request)
+        except RequestError as error:
+            self.app.push_screen(ErrorDialog(str(error)))
+            return
+        self.app.start(config)
+        if self.app.preferences is not None:
+            self.app.preferences.remember_setup(event.request)
+
+    def on_stop_requested(self) -> None:
+        """Save the run and end it."""
+        self.app.stop_run()
+
+    def on_change_requested(self, event: ChangeRequested) -> None:
+        """Hand changes to the run, which makes them before its next update."""
+        if self.app.session is None or not self.app.busy:
+            self.notify("The run has ended: nothing was changed.", severity="warning")
+            return
+        self.app.session.control.change(event.values)
+        self.notify("The change takes effect at the next update.")
+
+    def action_start_or_stop(self) -> None:
+        """Start a run as set up, or stop the one that goes on."""
+        if self.app.busy:
+            self.app.stop_run()
+        else:
+            self.query_one(SetupPane).request_run()
+
+    def action_new(self) -> None:
+        """Go to the setup; on a narrow terminal it is a dialog."""
+        pane = self.query_one(SetupPane)
+
+        def answered(answer: SetupAnswer | None) -> None:
+            if answer is not None:
+                pane.fill(answer.draft)
+                if answer.start:
+                    pane.request_run()
+
+        if self.has_class("-narrow"):
+            self.app.push_screen(SetupDialog(pane.draft), answered)
+        else:
+            pane.focus_form()
+
+    def action_edit(self) -> None:
+        """Change the run that goes on; where there is none, the hyperparameters of the next."""
+        session, changed = self.app.session, self.app.state.changed
+        if session is None or not self.app.busy:
+            self.query_one(SetupPane).edit_hyperparameters()
+            return
+
+        def edited(values: dict[str, object] | None) -> None:
+            if values:
+                self.post_message(ChangeRequested(values))
+
+        form = live_form(session.config, changed)
+        self.app.push_screen(HyperparameterDialog(lambda: form, search=False), edited)
+
+    def action_copy_command(self) -> None:
+        """Copy the command that trains what the setup asks for without the app."""
+        pane = self.query_one(SetupPane)
+        if not self.app.core_loaded:
+            self.notify("Torch is still being loaded: try again in a moment.", severity="warning")
+        elif pane.accept():
+            command = command_for(pane.draft.request())
+            self.app.copy_to_clipboard(command)
+            self.notify(command, title="Copied to the clipboard", markup=False)
+
+    def action_leave_form(self) -> None:
+        """Take the keys back from a field."""
+        self.set_focus(None)
+
+    def action_pause(self) -> None:
+        """Hold the run, or let it go on."""
+        self.app.toggle_pause()
+
+    def action_one_update(self) -> None:
+        """Let a held run do one more update."""
+        self.app.one_update()
+
+    def action_watch(self) -> None:
+        """Show the policy as it is now beside the charts, or hide it."""
+        self.query_one(WatchPane).toggle()
+
+    def action_window(self) -> None:
+        """Play the policy as it is now in a window; without a display, beside the charts."""
+        pane, session = self.query_one(WatchPane), self.app.session
+        if session is None:
+            self.notify("There is no run yet: start one first.", severity="warning")
+            return
+
+        def here() -> None:
+            if not pane.display:
+                pane.toggle()
+
+        self.app.windows.play(run_source(self.app, session), without_display=here)
+
+    def action_play(self) -> None:
+        """Go to the policies on disk."""
+        self.app.switch_mode("play")
+
+    def action_runs(self) -> None:
+        """Go to the runs of the past."""
+        self.app.switch_mode("runs")
+
+    def action_enlarge_chart(self) -> None:
+        """Let one chart fill the screen."""
+        self.query_one(ChartPane).active.action_enlarge()
+
+    def action_toggle_scale(self) -> None:
+        """Change the vertical axis of the chart that was focused last."""
+        self.query_one(ChartPane).active.action_toggle_scale()
+
+    def action_switch_chart(self, distance: int) -> None:
+        """Show another subject on the last chart."""
+        self.query_one(ChartPane).switch(distance)
+
+    def on_chart_enlarge_requested(self, event: Chart.EnlargeRequested) -> None:
+        """Show that chart alone."""
+        scales = self.query_one(ChartPane).scales
+        self.app.push_screen(EnlargedChartScreen(event.subject, scales, self.app.state))

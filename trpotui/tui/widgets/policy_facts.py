@@ -1,0 +1,163 @@
+"""The numbers beside a policy's picture: what it thinks, and how it does."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+
+from rich.text import Text
+from textual.widget import Widget
+
+from trpotui.tui.scenes import Normal, Probabilities, Scene
+
+EIGHTHS = " ▏▎▍▌▋▊▉█"
+FEWEST_ACTIONS = 2
+"""Lines that the actions get however low the widget is."""
+
+
+class PolicyFacts(Widget):
+    """Action probabilities, value, return so far and the episodes that have ended."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._scene: Scene | None = None
+        self._mode = ""
+        self._returns: Sequence[float] = ()
+
+    def show(self, scene: Scene, mode: str) -> None:
+        """Draw a scene; `mode` says how it is played (speed, pause)."""
+        self._scene, self._mode, self._returns = scene, mode, scene.returns
+        self.refresh()
+
+    def show_returns(self, returns: Sequence[float]) -> None:
+        """Draw the returns of episodes that are shown elsewhere."""
+        self._scene, self._returns = None, returns
+        self.refresh()
+
+    def render(self) -> Text:
+        """The facts that fit, the most important first."""
+        width, height = self.size
+        if self._scene is None:
+            lines = returns_lines(self._returns, width, mean=True)
+        else:
+            lines = scene_lines(self._scene, self._mode, width=width, height=height)
+        return Text("\n").join(lines[:height])
+
+
+def scene_lines(scene: Scene, mode: str, *, width: int, height: int) -> list[Text]:
+    """A scene in lines of `width` cells."""
+    ended = " · ended" if scene.ended else ""
+    lines = [
+        Text(mode, style="dim"),
+        Text(f"episode {scene.episode:,}   step {scene.step:,}{ended}"),
+        Text.assemble("return ", (number(scene.total), "bold")),
+        Text.assemble("value  ", (number(scene.value), "bold")),
+    ]
+    below = returns_lines(scene.returns, width, mean=scene.same_policy)
+    room = height - len(lines) - len(below) - 2  # two blank lines
+    actions = action_lines(
+        scene.choice, width, most=max(room, FEWEST_ACTIONS), greedy=not scene.stochastic
+    )
+    gap = [Text()] if room >= len(actions) else []
+    return [*lines, *gap, *actions, *(gap if below else []), *below]
+
+
+def action_lines(
+    choice: Probabilities | Normal, width: int, *, most: int, greedy: bool
+) -> list[Text]:
+    """A line per action or action dimension; of more than `most` the likeliest or first ones."""
+    if isinstance(choice, Normal):
+        lines, order = list(_normals(choice, width)), list(range(len(choice.means)))
+    else:
+        lines = list(_bars(choice, width, greedy=greedy))
+        order = sorted(range(len(lines)), key=lambda index: -_finite(choice.values[index]))
+    if len(lines) <= most:
+        return lines
+    shown = [lines[index] for index in sorted(order[: most - 1])]
+    return [*shown, Text(f"  … {len(lines) - len(shown)} more", style="dim")]
+
+
+def _bars(choice: Probabilities, width: int, *, greedy: bool) -> Iterator[Text]:
+    values = choice.values
+    label = len(str(choice.first + len(values) - 1))
+    room = max(width - label - 8, 1)
+    best = max(range(len(values)), key=lambda i: _finite(values[i])) if greedy else None
+    for index, value in enumerate(values):
+        sign = "▸" if index == best else " "
+        yield Text.assemble(
+            (f"{sign}{choice.first + index:>{label}} ", "bold" if index == best else ""),
+            (f"{bar(value, room):<{room}}", "bold" if index == best else "dim"),
+            f" {value:5.2f}",
+        )
+
+
+def _normals(choice: Normal, width: int) -> Iterator[Text]:
+    label = len(str(len(choice.means) - 1))
+    for index, (mean, sigma, low, high) in enumerate(
+        zip(choice.means, choice.sigmas, choice.lows, choice.highs, strict=True)
+    ):
+        numbers = f" {mean:+.2f} ± {sigma:.2f}"
+        room = width - label - 2 - len(numbers)
+        yield Text.assemble(
+            f" {index:>{label}} ", (band(mean, sigma, low, high, room), "bold"), numbers
+        )
+
+
+def bar(share: float, width: int) -> str:
+    """A bar of `share` of the width, to an eighth of a cell."""
+    eighths = round(min(max(_finite(share), 0.0), 1.0) * width * 8)
+    full, rest = divmod(eighths, 8)
+    return "█" * full + (EIGHTHS[rest] if rest else "")
+
+
+def band(mean: float, sigma: float, low: float, high: float, width: int) -> str:
+    """Where mean and mean ± sigma lie between the bounds, or around zero where there are none."""
+    if width < 5 or not (math.isfinite(mean) and math.isfinite(sigma)):
+        return ""
+    if not (math.isfinite(low) and math.isfinite(high) and low < high):
+        high = max(1.0, abs(mean) + sigma)
+        low = -high
+
+    def place(value: float) -> int:
+        share = (min(max(value, low), high) - low) / (high - low)
+        return round(share * (width - 1))
+
+    cells = ["╌"] * width
+    for cell in range(place(mean - sigma), place(mean + sigma) + 1):
+        cells[cell] = "━"
+    cells[place(mean)] = "●"
+    return "".join(cells)
+
+
+def returns_lines(returns: Sequence[float], width: int, *, mean: bool) -> list[Text]:
+    """The latest returns, and what they are on average; nothing before an episode has ended."""
+    if not returns:
+        return []
+    shown = ""
+    for value in reversed(returns):
+        longer = f"{number(value)} {shown}".strip()
+        if len(longer) > max(width - 8, 1):
+            break
+        shown = longer
+    lines = [Text.assemble(("returns ", "dim"), shown)]
+    if mean:
+        lines.append(Text(f"mean {summary(returns)}", style="bold"))
+    return lines
+
+
+def summary(returns: Sequence[float]) -> str:
+    """Mean, population standard deviation and number of some returns."""
+    average = sum(returns) / len(returns)
+    spread = math.sqrt(sum((value - average) ** 2 for value in returns) / len(returns))
+    return f"{average:.1f} ± {spread:.1f} of {len(returns)}"
+
+
+def number(value: float) -> str:
+    """A return or a value in a few characters."""
+    if not math.isfinite(value):
+        return str(value)
+    return f"{value:.0f}" if abs(value) >= 1000 or value == round(value) else f"{value:.1f}"
+
+
+def _finite(value: float) -> float:
+    return value if math.isfinite(value) else 0.0
