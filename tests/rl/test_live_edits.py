@@ -81,6 +81,25 @@ class TestTotalSteps:
         assert (change.update, change.values) == (after, {"total_steps": updates * STEPS})
         assert fold_all(events).total_steps == updates * STEPS
 
+    def test_held_run_that_is_cut_short_makes_no_further_update(self, config):
+        class Held(Control):
+            """Held before its second update, where a person cuts the run short."""
+
+            waits = 0
+
+            def wait_while_paused(self):
+                self.waits += 1
+                if self.waits == 2:
+                    self.change({"total_steps": STEPS})
+                    return False
+                return super().wait_while_paused()
+
+        control = Held()
+        events = list(train(config, control))
+        assert control.waits == 3
+        assert len(of(UpdateFinished, events)) == 1
+        assert events[-1].reason is StopReason.STEPS_REACHED
+
     def test_last_policy_is_still_scored(self, config):
         config = dataclasses.replace(config, eval_every=100, eval_episodes=1)
         events = run(config, {1: {"total_steps": STEPS}})
@@ -167,6 +186,7 @@ class TestKept:
         run(config, {1: {"max_kl": 0.002}}, store=shelf)
         edits = [{"update": 1, "values": {"max_kl": 0.002}}]
         assert "live_edits" not in shelf.policies[0].config
+        assert shelf.checkpoints[0]["live_edits"] == [], "what was kept followed the run"
         assert shelf.policies[-1].config["live_edits"] == edits
         assert shelf.policies[-1].config["hyperparameters"]["max_kl"] == 0.01
         content = load_entries(read_entries(policy_bytes(shelf.policies[-1])))
@@ -211,3 +231,6 @@ class TestResume:
             directory.write_config(config, live_edits=[kept])
         stored = json.loads((tmp_path / "run" / "config.json").read_text())
         assert stored["live_edits"] == [kept]
+        with RunDirectory.open(tmp_path / "run") as directory:
+            directory.write_config(config)
+        assert "live_edits" not in json.loads((tmp_path / "run" / "config.json").read_text())

@@ -120,7 +120,8 @@ class TrpotuiApp(App[int]):
                 loop.add_signal_handler(number, self._on_signal, number)
         self._pulling = self.set_interval(PULL_SECONDS, self._pull, pause=True)
         self._follow_theme()
-        self.load_core()
+        # after the first frame: importing torch holds the interpreter that draws it
+        self.call_after_refresh(self.load_core)
 
     def _follow_theme(self) -> None:
         """Take up the theme of the last sitting, and remember every other one."""

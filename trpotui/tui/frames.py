@@ -20,8 +20,10 @@ SHADES = " ░▒▓█"
 EMPHASIS = 0.6
 """Exponent of the contrast with the ground: a 25th of the greatest becomes a 7th."""
 MOST_EMPHASIS = 4.0
-SPLIT = 0.45
-"""Difference of ink, of at most 1, between the halves of a cell that a half block tells."""
+FAINTEST = 0.12
+"""Ink of at most 1 that still makes a character."""
+SPLIT = 0.4
+"""Share of the fuller half's ink below which a half block leaves the other one out."""
 
 
 class Run(NamedTuple):
@@ -67,20 +69,17 @@ def resized(frame: Frame, height: int, width: int) -> Frame:
 def emphasized(pixels: Frame) -> Frame:
     """The pixels of a drawing with what stands out from its ground standing out more.
 
-    Resizing makes a thin line on white a pale one. A picture without a ground, a colour that is
-    most of it, stays as it is.
+    Resizing makes a thin line on white a pale one. A picture without a ground stays as it is.
     """
     import numpy as np  # noqa: PLC0415 - as above
 
-    colours, counts = np.unique(_packed(pixels), return_counts=True)
-    if 2 * counts.max() < counts.sum():
+    ground = _ground(pixels)
+    if ground is None:
         return pixels
-    ground = int(colours[counts.argmax()])
-    origin = np.array([ground >> 16, ground >> 8 & 0xFF, ground & 0xFF], dtype=np.float32)
-    contrast = pixels - origin
+    contrast = pixels - ground
     share = np.abs(contrast).max(axis=2, keepdims=True) / 255.0  # of the greatest there can be
     gain = np.minimum(np.maximum(share, 1e-6) ** (EMPHASIS - 1.0), MOST_EMPHASIS)
-    strong: Frame = np.rint(np.clip(origin + contrast * gain, 0, 255)).astype(np.uint8)
+    strong: Frame = np.rint(np.clip(ground + contrast * gain, 0, 255)).astype(np.uint8)
     return strong
 
 
@@ -103,23 +102,35 @@ def half_blocks(frame: Frame, *, rows: int, columns: int) -> list[list[Run]]:
 
 
 def characters(frame: Frame, *, rows: int, columns: int) -> list[str]:
-    """The frame as `rows` lines of `columns` characters, darker the more a place stands out.
+    """The frame as `rows` lines of `columns` characters, fuller the more a place stands out.
 
-    What stands out is measured from the commonest brightness, so that a black cart on white and a
-    white one on black look alike on every terminal.
+    A black cart on white and a white one on black look alike, on every terminal.
     """
     import numpy as np  # noqa: PLC0415 - as above
 
     pixels = emphasized(resized(frame, 2 * rows, columns))
-    brightness = pixels @ np.array([0.2126, 0.7152, 0.0722]) / 255.0  # [2R, C]
-    ground = _commonest(brightness)
-    ink = np.abs(brightness - ground) / max(ground, 1.0 - ground)
+    ground = _ground(pixels)
+    if ground is None:
+        ink = pixels @ np.array([0.2126, 0.7152, 0.0722]) / 255.0  # [2R, C], its brightness
+    else:
+        ink = np.abs(pixels - ground).max(axis=2) / 255.0
     upper, lower = ink[0::2], ink[1::2]
-    shades = np.rint((upper + lower) / 2 * (len(SHADES) - 1)).astype(np.intp)
+    shades = np.ceil((upper + lower) / 2 * (len(SHADES) - 1) - FAINTEST).astype(np.intp)
     signs = np.array(list(SHADES))[shades]
-    signs[upper - lower > SPLIT] = "▀"
-    signs[lower - upper > SPLIT] = "▄"
+    signs[(upper > FAINTEST) & (lower < SPLIT * upper)] = "▀"
+    signs[(lower > FAINTEST) & (upper < SPLIT * lower)] = "▄"
     return ["".join(line) for line in signs]
+
+
+def _ground(pixels: Frame) -> NDArray[np.float32] | None:
+    """The colour [3] that most of a picture has, if there is one."""
+    import numpy as np  # noqa: PLC0415 - as above
+
+    colours, counts = np.unique(_packed(pixels), return_counts=True)
+    if 2 * counts.max() < counts.sum():
+        return None
+    packed = int(colours[counts.argmax()])
+    return np.array([packed >> 16, packed >> 8 & 0xFF, packed & 0xFF], dtype=np.float32)
 
 
 def _packed(pixels: Frame) -> NDArray[np.int64]:
@@ -138,13 +149,3 @@ def _starts(cells: NDArray[Any]) -> list[list[int]]:
     changed = np.ones(cells.shape, dtype=bool)
     changed[:, 1:] = cells[:, 1:] != cells[:, :-1]
     return [np.flatnonzero(line).tolist() for line in changed]
-
-
-def _commonest(brightness: NDArray[np.float64]) -> float:
-    """The brightness of most of the picture, to a sixteenth."""
-    import numpy as np  # noqa: PLC0415 - as above
-
-    counts, edges = np.histogram(brightness, bins=16, range=(0.0, 1.0))
-    most = int(counts.argmax())
-    inside = brightness[(brightness >= edges[most]) & (brightness <= edges[most + 1])]
-    return float(inside.mean())

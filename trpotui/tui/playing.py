@@ -34,7 +34,7 @@ LONGEST_GAP = 0.25
 """Seconds between two scenes that count; more is a stall, not time to catch up with."""
 HOLD_SECONDS = 0.6
 """For how long, at speed 1, the last frame of an episode stays."""
-REFRESH_SECONDS = 5.0
+REFRESH_SECONDS = 3.0
 """After which a policy that is still learning is copied again, also amid an episode."""
 UNSEEN_SECONDS = 0.25
 """Between two looks at whether anybody sees the pane."""

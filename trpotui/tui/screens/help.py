@@ -10,6 +10,8 @@ from textual.containers import VerticalScroll
 from textual.screen import ModalScreen
 from textual.widgets import Static
 
+COMMON_ACTIONS = ("app.focus_next", "app.focus_previous", "screen.copy_text")
+
 
 class HelpScreen(ModalScreen[None]):
     """Every key that works on the screen below, with what it does."""
@@ -29,7 +31,12 @@ class HelpScreen(ModalScreen[None]):
         lines = []
         for active in below.active_bindings.values():
             binding = active.binding
-            if binding.description and not binding.system:
+            if binding.description and not binding.system and not _is_common(binding):
                 key = self.app.get_key_display(binding)
                 lines.append(f"{key:>8}  {binding.tooltip or binding.description}")
         return "\n".join(dict.fromkeys(lines))
+
+
+def _is_common(binding: Binding) -> bool:
+    """Whether it is one of the keys that every Textual app has, which would bury our own."""
+    return binding.action in COMMON_ACTIONS

@@ -14,10 +14,11 @@ from textual.containers import Container, Vertical
 from textual.message import Message
 from textual.screen import Screen
 from textual.timer import Timer
-from textual.widgets import Footer, Static
+from textual.widgets import Static
 
 from trpotui.tui.policy_list import PolicyEntry, PolicyList
 from trpotui.tui.policy_sources import FileSource, PolicySource
+from trpotui.tui.widgets.key_footer import KeyFooter
 from trpotui.tui.widgets.policy_table import Entry, LiveEntry, PolicyTable
 from trpotui.tui.widgets.policy_view import PolicyView
 from trpotui.tui.widgets.run_header import RunHeader
@@ -77,7 +78,7 @@ class PlayScreen(Screen[None]):
                 yield PolicyTable()
                 yield Static(LOADING, id="about", markup=False)
             yield PolicyView(id="stage")
-        yield Footer()
+        yield KeyFooter()
 
     def on_mount(self) -> None:
         """Look at the disk as soon as files can be read, and again and again."""

@@ -7,22 +7,24 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
-from textual import events, work
+from textual import work
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.screen import Screen
 from textual.timer import Timer
-from textual.widgets import DataTable, Footer, Static
+from textual.widgets import DataTable, Static
 
 from trpotui.errors import RequestError
 from trpotui.past_runs import Condition, PastRun, PastRuns
 from trpotui.past_runs.deletion import delete_run
 from trpotui.past_runs.files import shown
 from trpotui.tui.messages import PlayRequested
-from trpotui.tui.screens.dialogs import ConfirmDialog, ErrorDialog
+from trpotui.tui.screens.delete_run import DeleteDialog
+from trpotui.tui.screens.dialogs import ErrorDialog
 from trpotui.tui.screens.run_details import RunDetails
 from trpotui.tui.session import Source, resumed_run, stored_config
 from trpotui.tui.widgets.drawing import ON_DARK, ON_LIGHT
+from trpotui.tui.widgets.key_footer import KeyFooter
 from trpotui.tui.widgets.run_compare import MOST_MARKED, RunCompare, Shown, sign_of
 from trpotui.tui.widgets.run_header import RunHeader
 from trpotui.tui.widgets.run_table import RunTable, name_of, standing
@@ -40,12 +42,6 @@ NARROW = 100
 """Columns below which the keys stand closer together."""
 REST_SECONDS = 0.4
 """Before the next look while there is more to read."""
-
-
-class DeleteDialog(ConfirmDialog):
-    """A question that a stray enter must not answer with yes."""
-
-    AUTO_FOCUS = "#cancel"
 
 
 class RunsScreen(Screen[None]):
@@ -70,7 +66,7 @@ class RunsScreen(Screen[None]):
         self._places: dict[Path, int] = {}
         """Of the marked runs: each keeps its sign and colour."""
         self._problem = ""
-        self._looked = self._looking = False
+        self._looked = self._looking = self._again = False
         self._regularly: list[Timer] = []
 
     def compose(self) -> ComposeResult:
@@ -80,7 +76,7 @@ class RunsScreen(Screen[None]):
         yield Static(id="no-runs", markup=False)
         yield Static(id="run-line", markup=False)
         yield RunCompare()
-        yield Footer()
+        yield KeyFooter()
 
     # looking
 
@@ -104,10 +100,6 @@ class RunsScreen(Screen[None]):
         for timer in self._regularly:
             timer.pause()
 
-    def on_resize(self, event: events.Resize) -> None:
-        """Leave out what a narrow terminal has no room for."""
-        self.query_one(Footer).compact = event.size.width < NARROW
-
     def _show_header(self) -> None:
         self.query_one(RunHeader).show(self.app.state)
 
@@ -115,8 +107,9 @@ class RunsScreen(Screen[None]):
     async def look(self) -> None:
         """Look at the runs in a thread, and draw them."""
         if self._looking:
+            self._again = True
             return
-        self._looking = True
+        self._looking, self._again = True, False
         try:
             until = time.monotonic() + READ_SECONDS
             found = await asyncio.to_thread(self._past.look, lambda: time.monotonic() > until)
@@ -131,6 +124,8 @@ class RunsScreen(Screen[None]):
         self._show()
         if any(run.metrics.share_read < 1.0 for run in self._runs) and self.is_current:
             self.set_timer(REST_SECONDS, self.look)
+        elif self._again:
+            self.look()
 
     # showing
 
@@ -143,7 +138,8 @@ class RunsScreen(Screen[None]):
         self.query_one(RunTable).show(self._runs, marks, time.time())
         folder = shown(self.app.runs, most=60)
         marked = f" · {len(marks)} of {MOST_MARKED} marked" if marks else ""
-        title = f"{len(self._runs)} runs in {folder}{marked}"
+        count = len(self._runs)
+        title = f"{count} {'run' if count == 1 else 'runs'} in {folder}{marked}"
         if self.query_one(RunTable).border_title != title:
             self.query_one(RunTable).border_title = title
         empty = self._problem or f"No runs in {folder} yet. Press t, set one up and start it."
@@ -271,11 +267,7 @@ class RunsScreen(Screen[None]):
             if agreed:
                 self._delete(run)
 
-        question = (
-            "Delete this run for good, with its policies, metrics and log?\n\n"
-            f"{name_of(run)}\n{standing(run)}"
-        )
-        self.app.push_screen(DeleteDialog(question, agree="Delete"), answered)
+        self.app.push_screen(DeleteDialog(run), answered)
 
     @work(exit_on_error=False)
     async def _delete(self, run: PastRun) -> None:

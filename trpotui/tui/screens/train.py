@@ -8,7 +8,6 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical
 from textual.screen import Screen
-from textual.widgets import Footer
 
 from trpotui.errors import RequestError
 from trpotui.run_request import command_for, make_config
@@ -22,6 +21,7 @@ from trpotui.tui.screens.hyperparameters import HyperparameterDialog
 from trpotui.tui.screens.setup_dialog import SetupAnswer, SetupDialog
 from trpotui.tui.widgets.chart import Chart
 from trpotui.tui.widgets.charts import ChartPane
+from trpotui.tui.widgets.key_footer import KeyFooter
 from trpotui.tui.widgets.log_pane import LogPane
 from trpotui.tui.widgets.run_header import RunHeader
 from trpotui.tui.widgets.setup import SetupPane
@@ -38,10 +38,16 @@ class TrainScreen(Screen[None]):
     app: TrpotuiApp
     AUTO_FOCUS = ""  # a field that had the focus would take the keys of the screen
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("s", "start_or_stop", "start/stop"),
+        Binding("s", "start_or_stop", "start", tooltip="start a run, or stop the one that goes on"),
         Binding("n", "new", "new", tooltip="set up the next run"),
         Binding("space", "pause", "pause"),
-        Binding("full_stop", "one_update", "one update", key_display="."),
+        Binding(
+            "full_stop",
+            "one_update",
+            "update",
+            key_display=".",
+            tooltip="hold the run, and do one more update",
+        ),
         Binding("e", "edit", "edit", tooltip="change hyperparameters, also while a run goes on"),
         Binding(
             "c",
@@ -51,7 +57,7 @@ class TrainScreen(Screen[None]):
             tooltip="copy the command that trains the same without the app",
         ),
         Binding("escape", "leave_form", "leave the form", show=False),
-        Binding("v", "watch", "watch policy", tooltip="watch the policy as it is now, or hide it"),
+        Binding("v", "watch", "watch", tooltip="watch the policy as it is now, or hide it"),
         Binding("w", "window", "window", False, tooltip="the policy as it is now, in a window"),
         Binding("p", "play", "play", tooltip="policies on disk, to see them play"),
         Binding("r", "runs", "runs", tooltip="past runs, to compare, repeat and resume them"),
@@ -72,7 +78,11 @@ class TrainScreen(Screen[None]):
                 yield ChartPane()
                 yield LogPane()
                 yield WatchPane()
-        yield Footer()
+        yield KeyFooter()
+
+    def on_screen_resume(self) -> None:
+        """Catch up with what happened while another screen was in front."""
+        self.show(self.app.state)
 
     def show(self, state: RunState) -> None:
         """Draw what is known of the run."""

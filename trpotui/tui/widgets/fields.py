@@ -232,7 +232,7 @@ class FieldRow(Horizontal):
         self.is_changed = differs(self._form, self.field, self.text)
         self.set_class(bool(self.problem), "-wrong")
         self.set_class(self.is_changed, "-changed")
-        self._title.update(f"{'•' if self.is_changed else ' '} {self.field}")
+        self._title.update(f"• {self.field}" if self.is_changed else self.field)
         if self.problem:
             self._remark.update(f"✗ {self.problem}")
         elif self.is_changed:

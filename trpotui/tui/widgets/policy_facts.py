@@ -156,6 +156,7 @@ def number(value: float) -> str:
     """A return or a value in a few characters."""
     if not math.isfinite(value):
         return str(value)
+    value = round(value, 1) + 0.0  # without a negative zero
     return f"{value:.0f}" if abs(value) >= 1000 or value == round(value) else f"{value:.1f}"
 
 

@@ -17,11 +17,10 @@ from trpotui.tui.policy_list import PolicyEntry, age, amount
 if TYPE_CHECKING:
     from trpotui.rl.policy import Score
 
-COLUMNS = {"environment": 24, "algo": 6, "score": 20, "steps": 7, "age": 7}
-"""Widths beside the name, which takes the rest."""
-NARROW = {"environment": 14, "algo": 5, "score": 17, "steps": 5, "age": 6}
-NARROW_BELOW = 100
-NARROWEST_NAME = 14
+LEAST = {"policy": 14, "environment": 14, "algo": 5, "score": 18, "steps": 6, "age": 6}
+"""Widths of the columns on a narrow terminal."""
+GROWING = (("policy", 32), ("score", 21), ("environment", 26), ("algo", 8), ("policy", 10_000))
+"""What takes the room there is beyond that, up to which width, in this order."""
 LIVE = "live"
 """Key of the row of the run that goes on."""
 
@@ -79,6 +78,7 @@ class PolicyTable(DataTable[Text], inherit_bindings=False):
         self.border_title = "Policies"
         self._entries: dict[str, Entry] = {}
         self._rows: list[Row] = []
+        self._now = 0.0
 
     @property
     def selected(self) -> Entry | None:
@@ -89,30 +89,40 @@ class PolicyTable(DataTable[Text], inherit_bindings=False):
 
     def show(self, entries: Sequence[Entry], now: float) -> None:
         """Show other entries; `now` in seconds since 1970."""
-        self._entries = {_key(entry): entry for entry in entries}
-        rows = [Row(key, cells_of(entry, now)) for key, entry in self._entries.items()]
-        before, self._rows = self._rows, rows
-        if [row.key for row in rows] != [row.key for row in before]:
+        self._entries, self._now = {_key(entry): entry for entry in entries}, now
+        before, self._rows = self._rows, self._made()
+        if self.row_count != len(before) or [r.key for r in before] != [r.key for r in self._rows]:
             self._fill(self._cursor_key(before))
             return
-        for index, (old, new) in enumerate(zip(before, rows, strict=True)):
+        for index, (old, new) in enumerate(zip(before, self._rows, strict=True)):
             for column, (was, cell) in enumerate(zip(old.cells, new.cells, strict=True)):
                 if was != cell:
                     self.update_cell_at(Coordinate(index, column), cell)
 
     def on_resize(self) -> None:
         """Give the name what the other columns leave."""
-        width = self.outer_size.width - self.gutter.width - self.scrollbar_size_vertical
-        widths = NARROW if width < NARROW_BELOW else COLUMNS
-        room = width - sum(widths.values()) - 2 * self.cell_padding * (len(widths) + 1)
-        widths = {"policy": max(room, NARROWEST_NAME), **widths}
+        widths = column_widths(
+            self.outer_size.width
+            - self.gutter.width
+            - self.scrollbar_size_vertical
+            - 2 * self.cell_padding * len(LEAST)
+        )
         if [column.width for column in self.ordered_columns] == list(widths.values()):
             return
         cursor = self._cursor_key(self._rows)
         self.clear(columns=True)
         for name, width in widths.items():
             self.add_column(name, width=width, key=name)
+        self._rows = self._made()
         self._fill(cursor)
+
+    def _made(self) -> list[Row]:
+        """The rows of the entries at the present width."""
+        width = self.ordered_columns[0].width if self.columns else LEAST["policy"]
+        return [
+            Row(key, cells_of(entry, self._now, name_width=width))
+            for key, entry in self._entries.items()
+        ]
 
     def _cursor_key(self, rows: list[Row]) -> str | None:
         return rows[self.cursor_row].key if 0 <= self.cursor_row < len(rows) else None
@@ -141,18 +151,35 @@ class PolicyTable(DataTable[Text], inherit_bindings=False):
             self.post_message(self.Highlighted(self._entries[event.row_key.value]))
 
 
-def cells_of(entry: Entry, now: float) -> tuple[Text, ...]:
+def column_widths(room: int) -> dict[str, int]:
+    """Widths of the columns in so many cells, or the least ones where there are fewer."""
+    widths = dict(LEAST)
+    for column, most in GROWING:
+        extra = max(room - sum(widths.values()), 0)
+        widths[column] += min(extra, most - widths[column])
+    return widths
+
+
+def cells_of(entry: Entry, now: float, *, name_width: int) -> tuple[Text, ...]:
     """The cells of an entry's row."""
     if isinstance(entry, LiveEntry):
         score = "" if entry.score is None else _score(*entry.score)
         texts = [entry.environment_id, entry.algorithm, score, amount(entry.steps), "now"]
         return (Text("● the run that goes on", style="bold"), *map(_cell, texts))
-    written = age(max(now - entry.time, 0.0))
+    name, written = shortened(entry.name, name_width), age(max(now - entry.time, 0.0))
     if entry.problem is not None:
-        bad = (Text(entry.name, style="dim"), Text("✗ unreadable", style="bold red"))
+        bad = (Text(name, style="dim"), Text("✗ unreadable", style="bold red"))
         return (*bad, *map(_cell, ("", "", "", written)))
     texts = [entry.environment_id, entry.algorithm, _of(entry.score), amount(entry.steps), written]
-    return tuple(map(_cell, (entry.name, *texts)))
+    return tuple(map(_cell, (name, *texts)))
+
+
+def shortened(name: str, width: int) -> str:
+    """A name without its middle where it is too long: runs differ at their ends."""
+    if len(name) <= width:
+        return name
+    end = max(width // 2, 1)
+    return f"{name[: max(width - end - 1, 0)]}…{name[-end:]}"
 
 
 def _cell(text: str) -> Text:

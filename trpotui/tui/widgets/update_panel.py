@@ -5,11 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
+from rich.console import Group, RenderableType
+from rich.table import Table
 from rich.text import Text
 from textual.containers import VerticalScroll
 from textual.widgets import Static
 
-from trpotui.diagnosis import Severity, diagnose
+from trpotui.diagnosis import Finding, Severity, diagnose
 from trpotui.events import LineSearchTry, RejectReason, TrustRegionStep
 from trpotui.telemetry import RunState
 
@@ -17,6 +19,9 @@ BARS = "▁▂▃▄▅▆▇█"
 MOST_TRIES = 6
 """Tries of a line search that are listed; of a longer one the first and the last ones."""
 SMALLEST_RESIDUAL = 1e-12
+MOST_FINDINGS = 2
+TWO_COLUMNS = 60
+"""From this width on the direction stands beside the search."""
 
 REASONS = {
     RejectReason.KL_TOO_LARGE: "> δ",
@@ -34,51 +39,77 @@ class UpdatePanel(VerticalScroll):
         super().__init__()
         self.border_title = "This update"
         self._text = Static(Text("no update yet", style="dim"), id="update-text")
+        self._state = RunState()
 
     def compose(self) -> Iterator[Static]:
         """One text, that scrolls where it does not fit."""
         yield self._text
 
+    def on_resize(self) -> None:
+        """Use the new width."""
+        self.show(self._state)
+
     def show(self, state: RunState) -> None:
         """Draw the last update of a state."""
+        self._state = state
         if state.update is None:
             self._text.update(Text("no update yet", style="dim"))
             self.border_title = "This update"
             return
         self.border_title = f"Update {state.update.update:,}"
-        text = Text()
-        for finding in diagnose(state)[:2]:
-            style = "bold red" if finding.severity is Severity.SERIOUS else "bold yellow"
-            text.append(f"⚠ {finding.title}", style=style)
-            text.append(f": {finding.advice}\n")
-        if state.update.trust_region is not None:
-            text.append_text(step_text(state.update.trust_region))
-        text.append(f"entropy {state.update.entropy:.3f}  ")
-        text.append(f"expl. var. {state.update.explained_variance:.2f}")
-        self._text.update(text)
-
-
-def step_text(step: TrustRegionStep) -> Text:
-    """A trust-region step, line by line as in the paper's appendix C."""
-    text = Text()
-    text.append(f"gᵀx {_number(step.g_dot_x)}  xᵀHx {_number(step.x_h_x)}\n")
-    text.append(f"β = √(2δ/xᵀHx) = {_number(step.step_scale)}\n")
-    for index, one in _shown(step.tries):
-        if one is None:
-            text.append("      …\n", style="dim")
+        parts: list[RenderableType] = [finding_text(one) for one in diagnose(state)[:MOST_FINDINGS]]
+        numbers = Text(f"entropy {state.update.entropy:.3f}\n")
+        numbers.append(f"explained var. {state.update.explained_variance:.2f}")
+        step = state.update.trust_region
+        if step is None:
+            parts.append(numbers)
+        elif self.size.width < TWO_COLUMNS:
+            parts += [direction_text(step), search_text(step), outcome_text(step), numbers]
         else:
-            text.append_text(_try(one, first=index == 0))
-    if not step.accepted and step.reject_reason is not None:
-        text.append(f"✗ refused: {REASONS[step.reject_reason]}\n", style="bold red")
+            table = Table.grid(padding=(0, 3))
+            table.add_row(
+                Group(direction_text(step), outcome_text(step)),
+                Group(search_text(step), numbers),
+            )
+            parts.append(table)
+        self._text.update(Group(*parts))
+
+
+def finding_text(finding: Finding) -> Text:
+    """What is wrong, and what to try."""
+    style = "bold red" if finding.severity is Severity.SERIOUS else "bold yellow"
+    return Text.assemble((f"⚠ {finding.title}", style), f": {finding.advice}")
+
+
+def direction_text(step: TrustRegionStep) -> Text:
+    """How the full step was found, as in the paper's appendix C."""
+    text = Text(f"gᵀx {_number(step.g_dot_x)}  xᵀHx {_number(step.x_h_x)}\n")
+    text.append(f"β = √(2δ/xᵀHx) = {_number(step.step_scale)}")
     if step.cg_residuals:
         text.append(
-            f"CG {sparkline(step.cg_residuals)} {step.cg_residuals[-1]:.0e}"
-            f" in {len(step.cg_residuals) - 1}\n"
+            f"\nCG {sparkline(step.cg_residuals)} {step.cg_residuals[-1]:.0e}"
+            f" in {len(step.cg_residuals) - 1}"
         )
-    text.append(f"gain {_number(step.surrogate_gain)} of {_number(step.expected_gain)} expected\n")
-    share = step.kl / step.max_kl
-    filled = min(round(10 * share), 10)
-    text.append(f"KL {'▰' * filled}{'▱' * (10 - filled)} {_number(step.kl)} of {step.max_kl:g}\n")
+    return text
+
+
+def search_text(step: TrustRegionStep) -> Text:
+    """Every try of the line search, and why it was refused."""
+    lines = [
+        Text("      …", style="dim") if one is None else _try(one, first=index == 0)
+        for index, one in _shown(step.tries)
+    ]
+    if not step.accepted and step.reject_reason is not None:
+        lines.append(Text(f"✗ refused: {REASONS[step.reject_reason]}", style="bold red"))
+    return Text("\n").join(lines)
+
+
+def outcome_text(step: TrustRegionStep) -> Text:
+    """What the step that was kept brought, beside what was expected and allowed."""
+    text = Text(f"gain {_number(step.surrogate_gain)}, expected {_number(step.expected_gain)}\n")
+    filled = min(round(8 * step.kl / step.max_kl), 8)
+    text.append("▰" * filled + "▱" * (8 - filled))
+    text.append(f" KL {_number(step.kl)} of δ {step.max_kl:g}")
     return text
 
 
@@ -110,11 +141,9 @@ def _try(one: LineSearchTry, *, first: bool) -> Text:
     text.append(f"{one.fraction:.2f} ")
     text.append("✓" if taken else "✗", style="bold green" if taken else "bold red")
     if one.reject_reason is RejectReason.NO_GAIN:
-        text.append(f" gain {_number(one.gain)}\n")
-    else:
-        text.append(f" KL {_number(one.kl)}")
-        text.append("\n" if one.reject_reason is None else f" {REASONS[one.reject_reason]}\n")
-    return text
+        return text.append(f" gain {_number(one.gain)}")
+    text.append(f" KL {_number(one.kl)}")
+    return text if one.reject_reason is None else text.append(f" {REASONS[one.reject_reason]}")
 
 
 def _number(value: float) -> str:
