@@ -60,7 +60,7 @@ class SharedHyperparameters:
     )
     initial_log_std: float = Field(
         default=0.0,
-        ge=-20,
+        ge=-10,
         le=2,
         description="log sigma of a Gaussian policy at the start; 0 is half the action range",
     )
@@ -181,10 +181,12 @@ def build(cls: type[C], values: Mapping[str, object], *, what: str) -> C:
     except ValidationError as error:
         first = error.errors()[0]
         name = str(first["loc"][0])
+        described = describe_field(cls, name)
+        reason = f"{first['msg'].removeprefix('Input ').lower()} ({described})"
+        if first["type"] == "string_pattern_mismatch":  # a pattern tells nobody anything
+            reason = described
         raise RequestError(
-            f"{what} {name}={_shown(values.get(name))} is not valid: "
-            f"{first['msg'].removeprefix('Input ').lower()} "
-            f"({describe_field(cls, name)})"
+            f"{what} {name}={_shown(values.get(name))} is not valid: {reason}"
         ) from None
 
 

@@ -1,6 +1,7 @@
 """One environment and one frozen policy, stepped an episode at a time with every answer checked.
 
-Every view of a policy shares this loop, so equal seeds give equal returns in all.
+Every view of a policy shares this loop, so equal seeds give equal returns in all. (`eval` steps
+many episodes together; of an environment with a native vector form they are other episodes.)
 """
 
 from __future__ import annotations
@@ -21,16 +22,13 @@ from pydantic.dataclasses import dataclass as checked_dataclass
 
 from trpotui.config import STRICT
 from trpotui.errors import EnvironmentFaultError, RequestError, RunError
-from trpotui.rl.policy import Policy
+from trpotui.rl.policy import ACTION_STREAM, Policy
 
 DEFAULT_FPS = 30.0
 """Frames per second of an environment that does not declare its own."""
 
 LONGEST_EPISODE = 1_000_000
 """Steps after which an episode that nobody is watching counts as endless."""
-
-_ACTION_STREAM = 1
-"""Keeps the action noise apart from the environment's own, which starts from the bare seed."""
 
 T = TypeVar("T")
 
@@ -124,7 +122,7 @@ class EpisodePlayer:
         self.episode, self.steps, self.total = episode, 0, 0.0
         self.seed = self.options.seed + episode - 1
         if self.options.stochastic:
-            self._rng = np.random.default_rng([self.seed, _ACTION_STREAM])
+            self._rng = np.random.default_rng([self.seed, ACTION_STREAM])
         answer = self._call(lambda: self._environment.reset(seed=self.seed))
         if not isinstance(answer, tuple) or len(answer) != 2:
             raise self._fault("did not return an observation and an info")
@@ -256,7 +254,9 @@ def play_without_window(policy: Policy, options: PlayOptions) -> Iterator[Episod
 
 def _make(policy: Policy, render_mode: str | None) -> gym.Env[Any, Any]:
     spec = policy.spec
-    keywords = {**spec.environment_kwargs, "render_mode": render_mode}
+    keywords = dict(spec.environment_kwargs)
+    if render_mode is not None:  # not every environment's constructor knows the word
+        keywords["render_mode"] = render_mode
     try:
         # the checker would only repeat, more slowly, what EpisodePlayer refuses with a sentence
         environment = gym.make(spec.environment_id, disable_env_checker=True, **keywords)

@@ -33,6 +33,8 @@ from trpotui.telemetry import RunState, fold
 from trpotui.terminal import Printer, stop_on_signals
 
 REDRAW_SECONDS = 0.1
+LEAST_WIDTH = 60
+"""Columns below which there is no room for a bar beside its numbers."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,14 +97,17 @@ def summarize(finished: RunFinished, environment_id: str, policy: Path | None) -
     scored = "not evaluated"
     if finished.best_mean is not None:
         scored = (
-            f"{finished.best_mean:.1f} ± {finished.best_std:.1f} over {finished.best_episodes} "
+            f"{finished.best_mean:.4g} ± {finished.best_std:.3g} over {finished.best_episodes} "
             "episodes"
         )
     line = (
         f"{verbs[finished.reason]} {environment_id}: {scored}, "
         f"{finished.steps:,} steps in {finished.seconds:.1f} s"
     )
-    return line if policy is None else f"{line}; play it: trpotui play {shlex.quote(str(policy))}"
+    if policy is None:
+        return line
+    path = str(policy) if not str(policy).startswith("-") else f"./{policy}"
+    return f"{line}; play it: trpotui play {shlex.quote(path)}"
 
 
 class _Tee:
@@ -132,10 +137,18 @@ def _reporter(reporting: Reporting, err: Printer) -> Iterator[Report]:
     with ExitStack() as stack:
         if reporting.quiet:
             yield lambda *_: None
-        elif sys.stderr.isatty():
+        elif _can_draw_a_bar(reporting):
             yield stack.enter_context(_progress_bar(err))
         else:
             yield lambda state, event: _plain_line(state, event, err, reporting)
+
+
+def _can_draw_a_bar(reporting: Reporting) -> bool:
+    """Whether standard error is a terminal that can, and no JSON runs over the same screen."""
+    console = Console(stderr=True)
+    if reporting.json and sys.stdout.isatty():
+        return False
+    return console.is_terminal and not console.is_dumb_terminal and console.width >= LEAST_WIDTH
 
 
 @contextmanager
@@ -159,12 +172,12 @@ def _progress_bar(err: Printer) -> Iterator[Report]:
         if isinstance(event, RunStarted):
             progress.update(
                 task,
-                description=f"{event.environment_id} · {event.algorithm.upper()}",
+                description=event.environment_id,
                 total=event.total_steps,
             )
         if time.monotonic() >= next_draw or isinstance(event, RunFinished):
             next_draw = time.monotonic() + REDRAW_SECONDS
-            progress.update(task, completed=state.steps, numbers=_numbers(state))
+            progress.update(task, completed=_completed(state), numbers=_numbers(state))
             err.attempt(progress.refresh)
 
     err.attempt(progress.start)
@@ -174,19 +187,26 @@ def _progress_bar(err: Printer) -> Iterator[Report]:
         err.attempt(progress.stop)
 
 
+def _completed(state: RunState) -> int:
+    """Steps for the bar; a run that used its budget is complete, though a rest was too small."""
+    if state.finished is not None and state.finished.reason is StopReason.STEPS_REACHED:
+        return state.total_steps or state.steps
+    return state.steps
+
+
 def _numbers(state: RunState) -> str:
     """Return, KL, speed and time left, as far as they are known."""
     parts = []
     if state.recent_mean is not None:
-        parts.append(f"return {state.recent_mean:.1f}")
+        parts.append(f"return {state.recent_mean:.4g}")
     if state.update is not None:
-        parts.append(f"KL {state.update.kl:.4f}")
+        parts.append(f"KL {state.update.kl:.2g}")
     if state.steps_per_second is not None:
         parts.append(f"{state.steps_per_second:,.0f} steps/s")
     if state.seconds_left is not None:
         minutes, seconds = divmod(round(state.seconds_left), 60)
         parts.append(f"{minutes}:{seconds:02d} left")
-    return "  ".join(parts)
+    return " ".join(parts)
 
 
 def _plain_line(state: RunState, event: Event, err: Printer, reporting: Reporting) -> None:
@@ -195,6 +215,8 @@ def _plain_line(state: RunState, event: Event, err: Printer, reporting: Reportin
             err.line(f"update {event.update}  steps {event.steps:,}  {_numbers(state)}")
         case UpdateFinished():
             pass
+        case RunFinished():
+            pass  # the summary says it
         case _:
             line = log_line(event)
             if line is not None:

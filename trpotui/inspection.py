@@ -64,7 +64,7 @@ def _readable(value: Any) -> str:
         case dict() | list() if not value:
             return "none"
         case dict():
-            return ", ".join(f"{key}={_readable(item)}" for key, item in value.items())
+            return ", ".join(f"{shown(key)}={_readable(item)}" for key, item in value.items())
         case list():
             return "[" + ", ".join(_readable(item) for item in value) + "]"
         case _:

@@ -56,10 +56,12 @@ def recorded_run(
             if isinstance(event, HyperparametersChanged):
                 yield from _record_edit(directory, event)
             yield event
-    except TrpotuiError:
+    except TrpotuiError as error:
+        directory.log(f"failed: {error}")
         directory.write_crash(traceback.format_exc())
         raise
     except Exception as error:
+        directory.log(f"failed: {type(error).__name__}: {error}")
         directory.write_crash(traceback.format_exc())
         raise RunError(
             f"the run failed: {type(error).__name__}: {error}; "
@@ -84,6 +86,8 @@ class Resumption:
     config: RunConfig
     state: Mapping[str, Any]
     """Of the checkpoint to go on from."""
+    changed: Mapping[str, Any]
+    """Hyperparameters that are no longer those of the configuration, with their latest values."""
     notice: str | None
     """What the person should know: the newest checkpoint was damaged."""
 
@@ -122,7 +126,11 @@ def resume(
     progress = Progress.of(state)
     directory.truncate_metrics(progress.update)
     directory.write_config(config, live_edits=progress.live_edits)
-    return Resumption(config, state, notice)
+    changed = {
+        name: value for edit in progress.live_edits for name, value in edit["values"].items()
+    }
+    changed.pop("total_steps", None)  # which the configuration knows
+    return Resumption(config, state, changed, notice)
 
 
 def copy_best(directory: RunDirectory, output: Path | None) -> Path | None:

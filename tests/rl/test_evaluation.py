@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 from gymnasium import spaces
 
-from trpotui.errors import EnvironmentFaultError
 from trpotui.rl import evaluation
 from trpotui.rl.environments import make_environments
 from trpotui.rl.evaluation import Evaluation, evaluate
+from trpotui.rl.policy import Policy
+from trpotui.rl.spaces import PolicySpec
 
 
 class Seeded(gymnasium.Env):
@@ -105,10 +106,51 @@ def test_interrupt_ends_it_before_the_next_step(environments):
     assert len(policy.generators) == 2
 
 
-def test_episode_that_never_ends_is_a_fault(environments, monkeypatch):
-    monkeypatch.setattr(evaluation, "MOST_STEPS", 50)
-    with pytest.raises(EnvironmentFaultError, match="did not end within 50 steps"):
-        evaluate(FirstAction(), environments(2, endless=True), episodes=2, seed=0)
+def test_episode_that_never_ends_counts_as_far_as_it_came(environments, monkeypatch):
+    monkeypatch.setattr(evaluation, "LONGEST_EPISODE", 50)
+    result = evaluate(FirstAction(), environments(2, endless=True), episodes=3, seed=0)
+    assert result.lengths == (50, 50, 50)
+    assert result.unfinished == 3
+    ended = evaluate(FirstAction(), environments(2), episodes=3, seed=0)
+    assert ended.unfinished == 0
+
+
+class Pennies(gymnasium.Env):
+    """One step; the reward is 1 where the environment's own coin shows what was chosen."""
+
+    observation_space = spaces.Box(-1, 1, (1,), np.float32)
+    action_space = spaces.Discrete(2)
+
+    def reset(self, *, seed=None, **_):
+        super().reset(seed=seed)
+        return np.zeros(1, np.float32), {}
+
+    def step(self, action):
+        matched = int(self.np_random.random() >= 0.5) == action
+        return np.zeros(1, np.float32), float(matched), True, False, {}
+
+
+def test_sampled_actions_are_independent_of_what_the_environment_draws(register):
+    environment_id = register(Pennies)
+    made = make_environments(environment_id, {}, n_envs=1)
+    spec = PolicySpec(
+        environment_id=environment_id,
+        environment_kwargs={},
+        observation_space=Pennies.observation_space,
+        action_space=Pennies.action_space,
+        hidden_sizes=(),
+        activation="tanh",
+    )
+    layer = (np.zeros((2, 1), np.float32), np.zeros(2, np.float32))
+    value = (np.zeros((1, 1), np.float32), np.zeros(1, np.float32))
+    even = Policy(spec=spec, actor=(layer,), log_std=None, critic=(value,), moments=None)
+    for seed in range(3):
+        first = [
+            evaluate(even, made, episodes=1, seed=start, stochastic=True).returns[0]
+            for start in range(100 * seed, 100 * seed + 100)
+        ]
+        assert 25 < sum(first) < 75  # 5 standard deviations around half
+    made.close()
 
 
 def test_score_is_the_mean_and_population_deviation():

@@ -308,3 +308,23 @@ class TestRefusals:
                 generator=torch.Generator(),
                 parameters=torch.zeros(0),
             )
+
+
+class TestConfine:
+    def test_log_sigma_past_its_range_comes_back_and_the_policy_stays_the_same(self):
+        actor = Actor(
+            (2, 3),
+            "tanh",
+            gaussian=True,
+            initial_log_std=2.0,
+            generator=torch.Generator().manual_seed(0),
+            device=torch.device("cpu"),
+        )
+        actor.log_std.copy_(torch.tensor([2.5, 0.0, -11.0]))
+        inputs = torch.ones(1, 2)
+        before = actor(inputs)
+        actor.confine()
+        assert torch.equal(actor(inputs), before)
+        assert actor.log_std.tolist() == [2.0, 0.0, -10.0]
+        cotangents = torch.ones(1, 6)
+        assert actor.linearize(inputs).vjp(cotangents)[-3:].tolist() == [1.0, 1.0, 1.0]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json as jsonlib
+import sys
 from collections.abc import Callable
 from enum import StrEnum
 from pathlib import Path
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from trpotui.rl.policy import SavedPolicy
 
 PolicyPath = Annotated[Path, typer.Argument(metavar="FILE.pt", help="A saved policy.")]
-Seed = Annotated[int, typer.Option(min=0, help="Seed of the first episode.")]
+Seed = Annotated[int, typer.Option(min=0, max=2**31 - 1, help="Seed of the episodes.")]
 Stochastic = Annotated[
     bool, typer.Option("--stochastic", help="Sample actions instead of taking the likeliest.")
 ]
@@ -50,18 +51,19 @@ def play(
 
     from trpotui.config import build
     from trpotui.episodes import PlayOptions, play_without_window
+    from trpotui.terminal import Printer
 
     saved = _read_policy(file)
     values = {"episodes": episodes, "seed": seed, "stochastic": stochastic, "speed": speed}
     options = build(PlayOptions, values, what="option")
     returns: list[float] = []
+    out = Printer(sys.stdout)
 
     def show(episode: EpisodePlayed) -> None:
         returns.append(episode.episode_return)
-        print(
-            f"episode {episode.episode} of {episodes}: return {episode.episode_return:.1f}, "
-            f"{episode.length} steps (seed {episode.seed})",
-            flush=True,
+        out.line(
+            f"episode {episode.episode} of {episodes}: return {episode.episode_return:.4g}, "
+            f"{episode.length} steps (seed {episode.seed})"
         )
 
     if view is View.WINDOW:
@@ -70,9 +72,9 @@ def play(
         for episode in play_without_window(saved.policy, options):
             show(episode)
     if returns:
-        print(f"mean {sum(returns) / len(returns):.1f} over {len(returns)} episodes")
+        out.line(f"mean {sum(returns) / len(returns):.4g} over {len(returns)} episodes")
     else:
-        print("no episode was finished")
+        out.line("no episode was finished")
     return 0
 
 
@@ -120,7 +122,9 @@ def evaluate(
 ) -> int:
     """Score a policy: n, mean, std, min and max over fixed seeds."""
     from trpotui.rl.environments import make_environments
+    from trpotui.rl.evaluation import LONGEST_EPISODE
     from trpotui.rl.evaluation import evaluate as score_episodes
+    from trpotui.terminal import Printer
 
     saved = _read_policy(file)
     spec = saved.policy.spec
@@ -133,6 +137,12 @@ def evaluate(
         )
     finally:
         environments.close()
+    out = Printer(sys.stdout)
+    if result.unfinished:
+        Printer(sys.stderr).line(
+            f"{result.unfinished} episodes did not end within {LONGEST_EPISODE:,} steps and count "
+            "as far as they came"
+        )
     score = result.score
     summary = {
         "episodes": score.episodes,
@@ -142,9 +152,9 @@ def evaluate(
         "max": max(result.returns),
     }
     if json:
-        print(jsonlib.dumps({**summary, "returns": result.returns}))
+        out.line(jsonlib.dumps({**summary, "returns": result.returns}))
     else:
-        print(
+        out.line(
             f"{spec.environment_id}, {score.episodes} episodes: {score.mean:.2f} ± "
             f"{score.std:.2f} (min {summary['min']:.2f}, max {summary['max']:.2f})"
         )
@@ -156,9 +166,10 @@ def inspect(file: PolicyPath, json: Json = False, debug: Debug = False) -> int:
     """Show what a policy file holds and where it came from; nothing is run."""
     from trpotui.inspection import as_table, facts_of
     from trpotui.policy_file import read_policy
+    from trpotui.terminal import Printer
 
     facts = facts_of(read_policy(file))
-    print(jsonlib.dumps(facts) if json else as_table(facts))
+    Printer(sys.stdout).line(jsonlib.dumps(facts) if json else as_table(facts))
     return 0
 
 

@@ -80,7 +80,7 @@ def train(
         bool | None,
         typer.Option(
             "--stop-when-solved/--no-stop-when-solved",
-            help="End at the environment's reward threshold [default: stop-when-solved]",
+            help="End at the environment's reward threshold [default: the preset's]",
         ),
     ] = None,
     resume: Annotated[
@@ -126,8 +126,8 @@ def _request(
 
     environment_settings = _pairs(asked["--env-set"], "--env-set")
     return RunRequest(
-        algorithm=asked["--algo"] or "trpo",
-        environment_id=asked["--env"] or "CartPole-v1",
+        algorithm="trpo" if asked["--algo"] is None else asked["--algo"],
+        environment_id="CartPole-v1" if asked["--env"] is None else asked["--env"],
         environment_kwargs={k: _json_or_text(v) for k, v in environment_settings.items()},
         device=asked["--device"],
         seed=asked["--seed"],
@@ -194,7 +194,10 @@ def _open_app(request: RunRequest, resume: Path | None, output: Path | None) -> 
         preferences=Preferences(),
         resume=resume,
     )
-    application.run()
+    try:
+        application.run()
+    finally:
+        application.leave_run()
     return application.return_code or 0
 
 
@@ -209,8 +212,8 @@ async def _window(policy: Policy, options: PlayOptions) -> AsyncIterator[PlayerW
 
 def _check_output(path: Path) -> None:
     """Refuse an output that cannot be written before hours of training, not after."""
-    if path.is_dir():
-        raise RequestError(f"{path} is a directory: name a file for --output")
+    if path.exists() and not path.is_file():
+        raise RequestError(f"{path} is no regular file: name another one for --output")
     if not path.absolute().parent.is_dir():
         raise RequestError(f"the directory of --output {path} does not exist")
     if not os.access(path.absolute().parent, os.W_OK):
@@ -219,7 +222,7 @@ def _check_output(path: Path) -> None:
 
 def _refuse(options: Mapping[str, object], why: str) -> None:
     for name, value in options.items():
-        if value:
+        if value is not None and value is not False and value != []:
             raise RequestError(f"{name} {why}")
 
 

@@ -9,7 +9,9 @@ ended, which observation to act on next, and which rows were real transitions at
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,6 +25,9 @@ from trpotui.config import did_you_mean
 from trpotui.errors import EnvironmentFaultError, RequestError
 
 Bools = NDArray[np.bool_]
+
+RESERVED_ARGUMENTS = ("render_mode", "vectorization_mode", "vector_kwargs", "num_envs", "wrappers")
+"""Keyword arguments of gymnasium's `make` and `make_vec` that are not the environment's own."""
 
 
 @dataclass(frozen=True)
@@ -230,22 +235,58 @@ def make_environments(
             not accept the keyword arguments.
     """
     spec = registered_spec(environment_id)
-    native = spec.vector_entry_point is not None and not spec.additional_wrappers
+    for name in kwargs:
+        if name in RESERVED_ARGUMENTS:
+            raise RequestError(f"{name} is this program's to choose, no setting of an environment")
+    native = has_native_form(spec)
+    form: dict[str, Any] = {}
+    if not native:
+        form = {
+            "vectorization_mode": "sync",
+            "vector_kwargs": {"autoreset_mode": AutoresetMode.SAME_STEP},
+            "disable_env_checker": True,  # every step is checked here
+        }
     try:
-        if native:
-            vector = gymnasium.make_vec(environment_id, num_envs=n_envs, **kwargs)
-        else:
-            vector = gymnasium.make_vec(
-                environment_id,
-                num_envs=n_envs,
-                vectorization_mode="sync",
-                vector_kwargs={"autoreset_mode": AutoresetMode.SAME_STEP},
-                disable_env_checker=True,  # every step is checked here
-                **kwargs,
-            )
+        with _quietly():
+            vector = gymnasium.make_vec(environment_id, num_envs=n_envs, **form, **kwargs)
     except Exception as error:
         raise RequestError(cannot_be_made(environment_id, error)) from error
     return BatchedEnvironment(vector, name=environment_id)
+
+
+def has_native_form(spec: gymnasium.envs.registration.EnvSpec) -> bool:
+    """Whether an environment has a vector form of its own."""
+    return spec.vector_entry_point is not None and not spec.additional_wrappers
+
+
+def make_single_environment(
+    environment_id: str, kwargs: Mapping[str, Any], *, render_mode: str | None = None
+) -> gymnasium.Env[Any, Any]:
+    """One copy of a registered environment, without gymnasium's own checker.
+
+    Args:
+        environment_id: of the environment.
+        kwargs: its keyword arguments.
+        render_mode: passed on unless it is None, which not every environment accepts.
+
+    Raises:
+        RequestError: as `make_environments`.
+    """
+    registered_spec(environment_id)
+    rendering: dict[str, Any] = {} if render_mode is None else {"render_mode": render_mode}
+    try:
+        with _quietly():
+            return gymnasium.make(environment_id, disable_env_checker=True, **kwargs, **rendering)
+    except Exception as error:
+        raise RequestError(cannot_be_made(environment_id, error)) from error
+
+
+@contextmanager
+def _quietly() -> Iterator[None]:
+    """Without gymnasium's warnings about its versions, which are nothing a run can change."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
 
 
 def registered_spec(environment_id: str) -> gymnasium.envs.registration.EnvSpec:

@@ -203,6 +203,11 @@ class Actor:
         """Distribution parameters [B, K] of inputs [B, D]."""
         return self._with_log_std(self.network(inputs))
 
+    def confine(self) -> None:
+        """Bring log sigma back into its range: the policy stays the same, and can move again."""
+        if self.log_std is not None:
+            self.log_std.clamp_(LOG_STD_MIN, LOG_STD_MAX)
+
     def linearize(self, inputs: Tensor) -> ActorLinearization:
         """The actor at inputs [B, D], ready for Jacobian products."""
         network = self.network.linearize(inputs)

@@ -28,8 +28,12 @@ from trpotui.rl.spaces import (
     space_from_description,
 )
 
-LOG_STD_MIN, LOG_STD_MAX = -20.0, 2.0
+LOG_STD_MIN, LOG_STD_MAX = -10.0, 2.0
 """log sigma is clamped to this range alike when sampling and when evaluating a density."""
+
+ACTION_STREAM = 1
+"""Second word of the seed of action noise: gymnasium seeds environments with the first alone, and
+the same stream in both would tie the actions to what the environment draws."""
 
 Float32 = NDArray[np.float32]
 Layer = tuple[Float32, Float32]

@@ -57,6 +57,10 @@ class Keeper:
         """Keep everything needed to go on."""
         return self._keep("checkpoint", lambda store: store.save_checkpoint(state))
 
+    def notice(self, message: str) -> None:
+        """Have something told to the person."""
+        self._notices.append(Notice(message=message))
+
     def take_notices(self) -> list[Notice]:
         """What went wrong since the last call: once for each thing, until it works again."""
         notices, self._notices = self._notices, []

@@ -36,8 +36,13 @@ from trpotui.events import (
 from trpotui.rl.checkpoint import Progress
 from trpotui.rl.control import Control, Interrupted
 from trpotui.rl.devices import resolve_device, threads
-from trpotui.rl.environments import make_environments
-from trpotui.rl.evaluation import Evaluator
+from trpotui.rl.environments import (
+    has_native_form,
+    make_environments,
+    make_single_environment,
+    registered_spec,
+)
+from trpotui.rl.evaluation import LONGEST_EPISODE, Evaluator
 from trpotui.rl.learner import Iteration, Learner
 from trpotui.rl.policy import SavedPolicy, Score
 from trpotui.rl.spaces import ActionDecoder, ObservationEncoder
@@ -58,6 +63,9 @@ def check(config: RunConfig) -> None:
         ActionDecoder(environments.action_space)
     finally:
         environments.close()
+    if has_native_form(registered_spec(config.environment_id)):
+        # it may take arguments that the single one, which is played, does not
+        make_single_environment(config.environment_id, config.environment_kwargs).close()
 
 
 def train(
@@ -110,6 +118,7 @@ class _Run:
         self._device = device
         self._control = control
         self._keeper = Keeper(store)
+        self._just_solved = False  # by the last evaluation; a resumed run has to show it again
         self._evaluator = Evaluator(config)
         self._progress = Progress() if resume_from is None else Progress.of(resume_from)
         self._score: Score | None = None  # of the policy as it is now
@@ -160,7 +169,7 @@ class _Run:
             yield report
             yield from self._evaluate_if_due(report)
             yield from self._checkpoint_if_due()
-            if self._progress.solved and self._config.stop_when_solved:
+            if self._just_solved and self._config.stop_when_solved:
                 return StopReason.SOLVED
             yield from self._answer_requests()  # more steps may be asked for at the last moment
         if self._config.eval_every and self._score is None:  # the run was shortened
@@ -280,6 +289,13 @@ class _Run:
         is_best = progress.best is None or score.mean > progress.best.mean
         is_best |= solved > progress.solved
         self._score = score
+        self._just_solved = solved
+        if result.unfinished:
+            self._keeper.notice(
+                f"{result.unfinished} of {score.episodes} evaluation episodes did not end within "
+                f"{LONGEST_EPISODE:,} steps and count as far as they came: the environment may "
+                "need a time limit (--env-set max_episode_steps=N)"
+            )
         self._progress.solved |= solved
         if is_best:
             self._progress.best = score

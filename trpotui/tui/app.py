@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, ClassVar
 from textual import work
 from textual.app import App
 from textual.binding import Binding, BindingType
+from textual.driver import Driver
 from textual.reactive import reactive
 from textual.timer import Timer
 
@@ -27,6 +28,7 @@ from trpotui.tui.screens.play import PlayScreen
 from trpotui.tui.screens.runs import RunsScreen
 from trpotui.tui.screens.train import TrainScreen
 from trpotui.tui.session import Source, TrainingSession, new_run, resumed_run, stored_config
+from trpotui.tui.terminal_driver import lasting
 from trpotui.tui.windows import OpenWindow, Windows
 
 if TYPE_CHECKING:
@@ -37,6 +39,8 @@ PULL_SECONDS = 0.25
 SCREEN_SHARE = 0.04
 """Of the time may go into drawing; a dear screen is drawn more rarely."""
 SIGNALS = ("SIGINT", "SIGTERM", "SIGHUP")
+HUNG_UP = 1
+"""The number of SIGHUP, where there is one."""
 
 
 class Status(StrEnum):
@@ -228,7 +232,7 @@ class TrpotuiApp(App[int]):
 
     def _show(self) -> None:
         screen = self.screen_stack[0]
-        if isinstance(screen, TrainScreen):
+        if isinstance(screen, TrainScreen) and self.is_running:  # not while it is taken down
             screen.show(self.state)
 
     async def on_play_requested(self, event: PlayRequested) -> None:
@@ -238,6 +242,19 @@ class TrpotuiApp(App[int]):
             self.screen.play_file(event.path, in_terminal=event.in_terminal)
 
     # leaving
+
+    def get_driver_class(self) -> type[Driver]:
+        """One that survives its terminal, so that the run is saved when a connection is lost."""
+        return lasting(super().get_driver_class(), lambda: self._on_signal(HUNG_UP))
+
+    def on_unmount(self) -> None:
+        """Save the run also where the app ends by an error of its own."""
+        self.leave_run()
+
+    def leave_run(self) -> None:
+        """Have a run that still goes on save and end by itself, when the screen has gone."""
+        if self.session is not None:
+            self.session.leave()
 
     def _on_signal(self, number: int) -> None:
         """Save the run and leave; a second signal leaves at once."""

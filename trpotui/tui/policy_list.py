@@ -102,17 +102,17 @@ class PolicyList:
         try:
             saved = self._read(path)
         except TrpotuiError as error:
-            problem = _plain(str(error))
-            return PolicyEntry(path=path, name=_plain(name), time=written, problem=problem)
+            problem = plain(str(error))
+            return PolicyEntry(path=path, name=plain(name), time=written, problem=problem)
         except Exception as error:  # noqa: BLE001 - one bad file must not take the list with it
-            problem = _plain(f"it cannot be read: {type(error).__name__}: {error}")
-            return PolicyEntry(path=path, name=_plain(name), time=written, problem=problem)
+            problem = plain(f"it cannot be read: {type(error).__name__}: {error}")
+            return PolicyEntry(path=path, name=plain(name), time=written, problem=problem)
         return PolicyEntry(
             path=path,
-            name=_plain(name),
+            name=plain(name),
             time=_made(saved.created, written),
-            environment_id=_plain(saved.policy.spec.environment_id),
-            algorithm=_plain(saved.algorithm),
+            environment_id=plain(saved.policy.spec.environment_id),
+            algorithm=plain(saved.algorithm),
             score=saved.score,
             steps=saved.steps,
         )
@@ -162,7 +162,7 @@ def _made(created: str, written: float) -> float:
     return seconds if 0 < seconds <= written + 1 else written
 
 
-def _plain(text: str) -> str:
+def plain(text: str) -> str:
     """Text of a stranger on one line, without what a terminal would obey."""
     words = " ".join("".join(c if c.isprintable() else " " for c in text).split())
     return words if len(words) <= LONGEST_PROBLEM else words[: LONGEST_PROBLEM - 1] + "…"

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import queue
+import threading
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from trpotui.errors import RequestError, TrpotuiError
 from trpotui.events import Event, Notice, RunStarted, UpdateFinished
@@ -25,6 +26,9 @@ Source = Callable[["TrainingSession"], Iterator[Event]]
 MOST_WAITING = 1024
 """Events in the queue before the run waits for the screen; it never does at ordinary speeds."""
 
+LOOK_SECONDS = 0.1
+"""Between two looks, while the queue is full, whether the screen is still there."""
+
 
 class TrainingSession:
     """A run that is about to start, goes on, or has ended.
@@ -41,10 +45,13 @@ class TrainingSession:
         self.config = config
         self.control = control
         self.directory: Path | None = None
+        self.changed: Mapping[str, Any] = {}
+        """Hyperparameters that a resumed run did not begin with as `config` has them."""
         self.update = 0
         """The last update that the run has reported; a snapshot's, while it is being handed out."""
         self._source = source
         self._waiting: queue.Queue[FromRun] = queue.Queue(MOST_WAITING)
+        self._screen_is_gone = threading.Event()
 
     def run(self) -> None:
         """Train to the end. Whatever happens becomes an item of the queue, `RunEnded` the last."""
@@ -54,14 +61,27 @@ class TrainingSession:
                     self.update = event.update
                 elif isinstance(event, RunStarted):
                     self.update = event.first_update
-                self._waiting.put(event)
+                self._put(event)
         except TrpotuiError as error:
-            self._waiting.put(RunFailed(str(error), traceback.format_exc()))
+            self._put(RunFailed(str(error), traceback.format_exc()))
         except Exception as error:  # noqa: BLE001 - the end of the thread: a dialog tells of it
             message = f"unexpected {type(error).__name__}: {error}"
-            self._waiting.put(RunFailed(message, traceback.format_exc()))
+            self._put(RunFailed(message, traceback.format_exc()))
         finally:
-            self._waiting.put(RunEnded(self.directory))
+            self._put(RunEnded(self.directory))
+
+    def leave(self) -> None:
+        """Ask the run to save and end, and never wait for the screen again: it is gone."""
+        self._screen_is_gone.set()
+        self.control.stop()
+
+    def _put(self, item: FromRun) -> None:
+        while not self._screen_is_gone.is_set():
+            try:
+                self._waiting.put(item, timeout=LOOK_SECONDS)
+            except queue.Full:
+                continue
+            return
 
     def take(self) -> list[FromRun]:
         """What came since the last call, oldest first."""
@@ -125,6 +145,7 @@ def resumed_run(
         with RunDirectory.open(path) as directory:
             resumption = resume(directory, total_steps=steps, stop_when_solved=stop_when_solved)
             session.config, session.directory = resumption.config, path
+            session.changed = resumption.changed
             run = recorded_run(
                 session.config, directory, session.control, resume_from=resumption.state
             )

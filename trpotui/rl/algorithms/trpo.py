@@ -87,6 +87,8 @@ class Trpo:
             max_backtracks=h.max_backtracks if step.reject_reason is None else -1,
             least_gain=lambda fraction: h.acceptance_ratio * fraction * full_gain,
         )
+        if search.accepted:
+            self._actor.confine()
         return UpdateStats(
             kl=search.kl,
             entropy=surrogate.entropy(),

@@ -10,8 +10,10 @@ from textual.containers import Horizontal, Vertical, VerticalScroll
 from textual.screen import ModalScreen
 from textual.widgets import Button, Collapsible, Static
 
+from trpotui.tui.screens.latest_size import LatestSize
 
-class ConfirmDialog(ModalScreen[bool]):
+
+class ConfirmDialog(LatestSize, ModalScreen[bool]):
     """A question; answers True when the person agrees.
 
     Args:
@@ -46,7 +48,7 @@ class ConfirmDialog(ModalScreen[bool]):
         self.dismiss(agreed)
 
 
-class ErrorDialog(ModalScreen[None]):
+class ErrorDialog(LatestSize, ModalScreen[None]):
     """A sentence about what went wrong, with the traceback for whoever wants it.
 
     Args:

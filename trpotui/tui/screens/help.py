@@ -10,10 +10,12 @@ from textual.containers import VerticalScroll
 from textual.screen import ModalScreen
 from textual.widgets import Static
 
+from trpotui.tui.screens.latest_size import LatestSize
+
 COMMON_ACTIONS = ("app.focus_next", "app.focus_previous", "screen.copy_text")
 
 
-class HelpScreen(ModalScreen[None]):
+class HelpScreen(LatestSize, ModalScreen[None]):
     """Every key that works on the screen below, with what it does."""
 
     BINDINGS: ClassVar[list[BindingType]] = [

@@ -16,8 +16,9 @@ from textual.screen import Screen
 from textual.timer import Timer
 from textual.widgets import Static
 
-from trpotui.tui.policy_list import PolicyEntry, PolicyList
+from trpotui.tui.policy_list import PolicyEntry, PolicyList, plain
 from trpotui.tui.policy_sources import FileSource, PolicySource
+from trpotui.tui.screens.latest_size import LatestSize
 from trpotui.tui.widgets.key_footer import KeyFooter
 from trpotui.tui.widgets.policy_table import Entry, LiveEntry, PolicyTable
 from trpotui.tui.widgets.policy_view import PolicyView
@@ -37,7 +38,7 @@ LOADING = "loading …"
 NONE_YET = f"no policies yet: {SAVED}/ and the runs here hold none. Train one, and it appears here."
 
 
-class PlayScreen(Screen[None]):
+class PlayScreen(LatestSize, Screen[None]):
     """A table of policies, and the chosen one playing under it."""
 
     app: TrpotuiApp
@@ -154,7 +155,7 @@ class PlayScreen(Screen[None]):
         elif isinstance(entry, LiveEntry):
             text = "its policy as it is at the moment of asking"
         else:
-            text = str(entry.path) if entry.problem is None else f"✗ {entry.problem}"
+            text = plain(str(entry.path)) if entry.problem is None else f"✗ {entry.problem}"
         self.query_one("#about", Static).update(text)
 
     def on_policy_table_highlighted(self, event: PolicyTable.Highlighted) -> None:
@@ -169,7 +170,7 @@ class PlayScreen(Screen[None]):
 
     def play_file(self, path: Path, *, in_terminal: bool) -> None:
         """Play the policy in a file."""
-        self._play(lambda: FileSource(path, path.stem), in_terminal=in_terminal)
+        self._play(lambda: FileSource(path, plain(path.stem)), in_terminal=in_terminal)
 
     def play(self, entry: Entry, *, in_terminal: bool) -> None:
         """Play an entry of the table."""
@@ -205,7 +206,9 @@ class PlayScreen(Screen[None]):
             self._window = window
             self.stage.display = True
         if self._window is window and self.stage.playing is None:
-            where = "plays in a window" if told.is_open else "has played in a window"
+            where = (
+                "plays in a window: Esc in it ends it" if told.is_open else "has played in a window"
+            )
             self.stage.show_returns(f"{told.name} {where}", told.returns)
 
     def _selected(self) -> Entry | None:

@@ -21,6 +21,7 @@ from trpotui.past_runs.files import shown
 from trpotui.tui.messages import PlayRequested
 from trpotui.tui.screens.delete_run import DeleteDialog
 from trpotui.tui.screens.dialogs import ErrorDialog
+from trpotui.tui.screens.latest_size import LatestSize
 from trpotui.tui.screens.run_details import RunDetails
 from trpotui.tui.session import Source, resumed_run, stored_config
 from trpotui.tui.widgets.drawing import ON_DARK, ON_LIGHT
@@ -44,7 +45,7 @@ REST_SECONDS = 0.4
 """Before the next look while there is more to read."""
 
 
-class RunsScreen(Screen[None]):
+class RunsScreen(LatestSize, Screen[None]):
     """A table of runs, and the marked ones (or the one under the cursor) on a chart."""
 
     app: TrpotuiApp

@@ -18,6 +18,7 @@ from trpotui.tui.messages import ChangeRequested, RunRequested
 from trpotui.tui.screens.dialogs import ErrorDialog
 from trpotui.tui.screens.enlarged_chart import EnlargedChartScreen
 from trpotui.tui.screens.hyperparameters import HyperparameterDialog
+from trpotui.tui.screens.latest_size import LatestSize
 from trpotui.tui.screens.setup_dialog import SetupAnswer, SetupDialog
 from trpotui.tui.widgets.chart import Chart
 from trpotui.tui.widgets.charts import ChartPane
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
     from trpotui.tui.app import TrpotuiApp
 
 
-class TrainScreen(Screen[None]):
+class TrainScreen(LatestSize, Screen[None]):
     """Setup, charts, the update that was just made, and the log."""
 
     app: TrpotuiApp
@@ -141,7 +142,7 @@ class TrainScreen(Screen[None]):
 
     def action_edit(self) -> None:
         """Change the run that goes on; where there is none, the hyperparameters of the next."""
-        session, changed = self.app.session, self.app.state.changed
+        session = self.app.session
         if session is None or not self.app.busy:
             self.query_one(SetupPane).edit_hyperparameters()
             return
@@ -150,7 +151,7 @@ class TrainScreen(Screen[None]):
             if values:
                 self.post_message(ChangeRequested(values))
 
-        form = live_form(session.config, changed)
+        form = live_form(session.config, {**session.changed, **self.app.state.changed})
         self.app.push_screen(HyperparameterDialog(lambda: form, search=False), edited)
 
     def action_copy_command(self) -> None:

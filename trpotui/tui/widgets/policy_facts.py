@@ -51,7 +51,7 @@ def scene_lines(scene: Scene, mode: str, *, width: int, height: int) -> list[Tex
         Text(mode, style="dim"),
         Text(f"episode {scene.episode:,}   step {scene.step:,}{ended}"),
         Text.assemble("return ", (number(scene.total), "bold")),
-        Text.assemble("value  ", (number(scene.value), "bold")),
+        Text.assemble("value  ", (f"{scene.value:.3g}", "bold")),
     ]
     below = returns_lines(scene.returns, width, mean=scene.same_policy)
     room = height - len(lines) - len(below) - 2  # two blank lines
@@ -153,7 +153,7 @@ def summary(returns: Sequence[float]) -> str:
 
 
 def number(value: float) -> str:
-    """A return or a value in a few characters."""
+    """A return in a few characters."""
     if not math.isfinite(value):
         return str(value)
     value = round(value, 1) + 0.0  # without a negative zero

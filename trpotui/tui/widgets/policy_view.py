@@ -5,16 +5,18 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Sequence
 from functools import lru_cache
+from textwrap import wrap
 from typing import TYPE_CHECKING
 
 from rich.color import Color
 from rich.segment import Segment
 from rich.style import Style
+from rich.text import Text
 from textual.app import ComposeResult, ScreenStackError
 from textual.containers import Container
 from textual.dom import NoScreen
 from textual.events import Resize
-from textual.geometry import Size
+from textual.geometry import Region, Size
 from textual.message import Message
 from textual.strip import Strip
 from textual.widget import Widget
@@ -59,31 +61,49 @@ class FrameView(Widget):
 
     def render_line(self, y: int) -> Strip:
         """One line of the picture at its present size."""
-        if self._drawn_for != self.size:
-            self._drawn, self._drawn_for = self._draw(), self.size
-        return self._drawn[y] if y < len(self._drawn) else self._blank()
+        lines = self._lines(self.size)
+        return lines[y] if y < len(lines) else Strip.blank(self.size.width, self.rich_style)
 
-    def _blank(self) -> Strip:
-        return Strip.blank(self.size.width, self.rich_style)
+    def render_lines(self, crop: Region) -> list[Strip]:
+        """What is to be seen of the picture, at a third of what Textual needs for styles.
 
-    def _draw(self) -> list[Strip]:
-        width, height = self.size
+        There are none here: no border, no padding, and every cell has its colours already.
+        """
+        lines = self._lines(self.size)[crop.y : crop.bottom]
+        return [strip.crop(crop.x, crop.right) for strip in lines]
+
+    def _lines(self, size: Size) -> list[Strip]:
+        if self._drawn_for != size:
+            self._drawn, self._drawn_for = self._draw(*size), size
+        return self._drawn
+
+    def _draw(self, width: int, height: int) -> list[Strip]:
+        """Lines of the whole widget, the picture in their middle."""
+        style = self.rich_style
+        frame = self._frame
         if not width or not height:
             return []
-        frame = self._frame
         if frame is None:
-            content = [Strip([Segment(self._note[:width], self.rich_style)])]
+            texts = wrap(self._note, width)[:height]
+            content = [Strip([Segment(text, style)]).crop(0, width) for text in texts]
         else:
             rows, columns = fitted(frame.shape[0], frame.shape[1], rows=height, columns=width)
-            rows, columns = min(rows, height), min(columns, width)
-            content = self._picture(frame, rows, columns)
-        above = (height - len(content)) // 2
-        return [self._blank()] * above + [self._centred(strip) for strip in content]
+            content = self._picture(frame, min(rows, height), min(columns, width))
+        lines = [_centred(strip, width, style) for strip in content]
+        above = (height - len(lines)) // 2
+        blank = Strip.blank(width, style)
+        lines = [blank] * above + lines + [blank] * (height - above - len(lines))
+        if frame is None or self.app.no_color:  # a picture has nothing but true colours
+            background = self.background_colors[1]
+            for line_filter in self.get_line_filters():
+                lines = [line.apply_filter(line_filter, background) for line in lines]
+        return lines
 
     def _picture(self, frame: Frame, rows: int, columns: int) -> list[Strip]:
         if self.app.no_color:
+            style = self.rich_style
             lines = characters(frame, rows=rows, columns=columns)
-            return [Strip([Segment(line, self.rich_style)], columns) for line in lines]
+            return [Strip([Segment(line, style)], columns) for line in lines]
         return [
             Strip(
                 [Segment(run.text, colours(run.foreground, run.background)) for run in line],
@@ -92,13 +112,11 @@ class FrameView(Widget):
             for line in half_blocks(frame, rows=rows, columns=columns)
         ]
 
-    def _centred(self, strip: Strip) -> Strip:
-        left = (self.size.width - strip.cell_length) // 2
-        right = self.size.width - strip.cell_length - left
-        style = self.rich_style
-        return Strip(
-            [Segment(" " * left, style), *strip, Segment(" " * right, style)], self.size.width
-        )
+
+def _centred(strip: Strip, width: int, style: Style) -> Strip:
+    left = (width - strip.cell_length) // 2
+    right = width - left - strip.cell_length
+    return Strip([Segment(" " * left, style), *strip, Segment(" " * right, style)], width)
 
 
 @lru_cache(4096)
@@ -139,6 +157,8 @@ class PolicyView(Container):
         """The one that is shown."""
         self._frame_view = FrameView()
         self._facts = PolicyFacts()
+        self._title = ""
+        self._has_room = False
 
     def compose(self) -> ComposeResult:
         """The picture, and the numbers beside it or under it."""
@@ -147,6 +167,7 @@ class PolicyView(Container):
 
     def on_resize(self, event: Resize) -> None:
         """Put the numbers under the picture where there is more height than width for it."""
+        self._has_room = event.size.area > 0
         self.set_class(event.size.width < 2 * event.size.height, "-tall")
 
     # what the screen asks for
@@ -237,7 +258,7 @@ class PolicyView(Container):
             stack, screen = self.app.screen_stack, self.screen
         except (NoScreen, ScreenStackError):
             return False
-        if screen not in stack or not self.size.area:
+        if screen not in stack or not self._has_room:
             return False
         above = stack[stack.index(screen) + 1 :]
         return all(cover.styles.background.a < 1 for cover in above)
@@ -249,15 +270,20 @@ class PolicyView(Container):
 
     def _say(self, message: str) -> None:
         self.scene = None
-        self.border_title = "Policy"
+        self._entitle("Policy")
         self._frame_view.show(None, message)
         self._facts.show_returns(())
+
+    def _entitle(self, title: str) -> None:
+        if title != self._title:  # setting it, even to what it was, draws everything again
+            self._title = title
+            self.border_title = Text(title)  # a str would be markup
 
     def _draw(self) -> None:
         scene, playing = self.scene, self.playing
         if scene is None or playing is None:
             return
-        self.border_title = f"Policy · {scene.environment_id} · {scene.name}"
+        self._entitle(f"Policy · {scene.environment_id} · {scene.name}")
         self._frame_view.show(scene.frame, NO_PICTURE)
         self._facts.show(scene, mode_of(playing))
 

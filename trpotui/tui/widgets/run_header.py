@@ -78,7 +78,7 @@ class RunHeader(Widget):
         if bar >= 8:
             parts.append("━" * filled + "─" * (bar - filled))
         parts.append(f"{share:.0%}")
-        if state.seconds_left is not None and state.finished is None:
+        if state.seconds_left is not None and self.app.busy:
             minutes, seconds = divmod(round(state.seconds_left), 60)
             parts.append(f"ETA {minutes}:{seconds:02d}")
         if state.steps_per_second is not None:

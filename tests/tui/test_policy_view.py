@@ -1,0 +1,562 @@
+"""A policy playing in the terminal: the episodes, the picture and the numbers beside it."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import threading
+
+import numpy as np
+import pytest
+from rich.cells import cell_len
+from textual.app import App
+from textual.screen import Screen
+
+from tests.scripted_run import update_finished
+from tests.tui.play_helpers import ScriptedSource, cartpole, save, until
+from tests.viewer.viewer_policies import random_policy
+from trpotui.episodes import EpisodePlayer, PlayOptions, play_without_window
+from trpotui.errors import RequestError, RunError
+from trpotui.events import UpdateFinished
+from trpotui.rl.control import Control
+from trpotui.tui import playing as playing_module
+from trpotui.tui.playing import SPEEDS, Playing
+from trpotui.tui.policy_sources import FileSource, NamedPolicy, RunSource
+from trpotui.tui.scenes import Normal, Probabilities, Scene, Trouble, choice_of
+from trpotui.tui.session import TrainingSession
+from trpotui.tui.widgets import policy_view as view_module
+from trpotui.tui.widgets.policy_facts import action_lines, band, bar, scene_lines, summary
+from trpotui.tui.widgets.policy_view import FrameView, PolicyView
+
+TICK = 0.1
+
+
+def played(playing, seconds=TICK, *, most=2000):
+    """The scenes of `playing` as if so much time passed between them, without waiting for it."""
+    for _ in range(most):
+        if scene := playing.advance(seconds):
+            yield scene
+
+
+def scene_of(**changes):
+    values = {
+        "frame": None,
+        "environment_id": "CartPole-v1",
+        "name": "sample",
+        "choice": Probabilities(values=(0.25, 0.75), first=0),
+        "value": 12.5,
+        "episode": 3,
+        "step": 127,
+        "total": 127.0,
+        "ended": False,
+        "stochastic": False,
+        "returns": (500.0, 412.0),
+        "same_policy": True,
+    }
+    return Scene(**{**values, **changes})
+
+
+def text_of(lines):
+    return [line.plain.rstrip() for line in lines]
+
+
+# episodes
+
+
+@pytest.mark.parametrize("stochastic", [False, True])
+def test_the_terminal_plays_the_same_episodes_as_every_other_view(stochastic):
+    policy = cartpole()
+    options = PlayOptions(episodes=4, seed=3, stochastic=stochastic)
+    expected = [episode.episode_return for episode in play_without_window(policy.policy, options)]
+    playing = Playing(ScriptedSource(policy), seed=3, stochastic=stochastic)
+    try:
+        last = next(scene for scene in played(playing) if len(scene.returns) == 4)
+    finally:
+        playing.close()
+    assert list(last.returns) == expected
+
+
+def test_speed_is_that_of_the_environment_times_the_chosen_one():
+    steps = {}
+    for speed in (0.5, 1.0, 2.0):
+        playing = Playing(ScriptedSource(cartpole()))
+        playing.speed = speed
+        playing.advance(0.0)
+        scene = playing.advance(TICK)  # CartPole has 50 frames a second
+        steps[speed] = scene.step
+        playing.close()
+    assert steps == {0.5: 2, 1.0: 5, 2.0: 10}
+
+
+def test_a_stall_is_not_made_up_for():
+    playing = Playing(ScriptedSource(NamedPolicy(random_policy("Pendulum-v1"), "swing")))
+    playing.advance(0.0)
+    scene = playing.advance(60.0)
+    playing.close()
+    assert scene.step <= 0.25 * 30
+
+
+def test_a_paused_policy_stands_still_and_can_still_be_sent_to_the_next_episode():
+    playing = Playing(ScriptedSource(cartpole()))
+    playing.paused = True
+    assert playing.advance(TICK).step == 0  # the picture to begin with
+    assert playing.advance(TICK) is None
+    playing.next_episode()
+    scene = playing.advance(TICK)
+    playing.close()
+    assert (scene.episode, scene.step) == (2, 0)
+
+
+def test_speeds_go_up_and_down_to_their_ends():
+    playing = Playing(ScriptedSource())
+    for _ in SPEEDS:
+        playing.faster()
+    assert playing.speed == 16.0
+    playing.slower()
+    assert playing.speed == 8.0
+    for _ in SPEEDS:
+        playing.slower()
+    assert playing.speed == 0.25
+
+
+def test_sampling_instead_begins_anew():
+    playing = Playing(ScriptedSource(cartpole()))
+    next(scene for scene in played(playing) if scene.returns)
+    playing.stochastic = True
+    scene = next(played(playing))
+    playing.close()
+    assert scene.stochastic
+    assert (scene.episode, scene.returns) == (1, ())
+
+
+def test_a_newer_policy_takes_over_amid_the_episode_and_ends_the_mean():
+    old, new = cartpole("update 1"), cartpole("update 2")
+    source = ScriptedSource(old)
+    playing = Playing(source)
+    first = next(scene for scene in played(playing) if scene.returns)
+    assert first.same_policy
+    source.waiting.append(new)
+    second = next(played(playing))
+    playing.close()
+    assert second.name == "update 2"
+    assert second.episode >= first.episode  # the episode was not given up
+    assert second.returns[: len(first.returns)] == first.returns
+    assert not second.same_policy
+
+
+def test_a_fresh_policy_is_asked_for_at_first_and_after_every_episode():
+    source = ScriptedSource(cartpole())
+    playing = Playing(source)
+    playing.advance(TICK)
+    assert source.asked == 1
+    next(scene for scene in played(playing) if len(scene.returns) == 2)
+    playing.close()
+    assert source.asked == 3
+
+
+def test_a_fresh_policy_is_asked_for_again_in_a_long_episode(monkeypatch):
+    now = [100.0]
+    monkeypatch.setattr(playing_module, "monotonic", lambda: now[0])
+    source = ScriptedSource(NamedPolicy(random_policy("Pendulum-v1"), "swing"))
+    playing = Playing(source)
+    playing.advance(TICK)
+    playing.advance(TICK)
+    assert source.asked == 1
+    now[0] += 6.0
+    playing.advance(TICK)
+    playing.close()
+    assert source.asked == 2
+
+
+def test_a_policy_for_another_environment_gets_its_own():
+    source = ScriptedSource(cartpole())
+    playing = Playing(source)
+    playing.advance(TICK)
+    source.waiting.append(NamedPolicy(random_policy("Pendulum-v1"), "swing"))
+    scene = playing.advance(TICK)
+    playing.close()
+    assert scene.environment_id == "Pendulum-v1"
+    assert isinstance(scene.choice, Normal)
+
+
+def test_an_environment_without_a_picture_is_played_all_the_same(monkeypatch):
+    def no_picture(_):
+        raise RequestError("no picture")
+
+    monkeypatch.setattr(EpisodePlayer, "frame", no_picture)
+    playing = Playing(ScriptedSource(cartpole()))
+    scene = next(scene for scene in played(playing) if scene.returns)
+    playing.close()
+    assert scene.frame is None
+
+
+def test_what_cannot_be_played_ends_the_thread_with_a_sentence():
+    class Empty(ScriptedSource):
+        def take(self):
+            raise RunError("the run has ended and kept no policy")
+
+    published = []
+    Playing(Empty()).run(seen=lambda: True, publish=published.append)
+    assert published == [Trouble("the run has ended and kept no policy")]
+
+
+def test_nothing_is_stepped_while_nobody_sees_it(monkeypatch):
+    monkeypatch.setattr(playing_module, "UNSEEN_SECONDS", 0.001)
+    playing, looks, published = Playing(ScriptedSource(cartpole())), [], []
+
+    def seen():
+        looks.append(1)
+        if len(looks) == 20:
+            playing.stop()
+        return False
+
+    playing.run(seen=seen, publish=published.append)
+    assert len(looks) == 20
+    assert published == []
+
+
+# where policies come from
+
+
+def session_with(control=None):
+    return TrainingSession(None, control or Control(), lambda _: iter(()))
+
+
+def answer(session, policy):
+    """What the trainer does between two updates."""
+    for request in session.control.take_snapshot_requests():
+        request.set_result(policy)
+
+
+def test_a_copy_of_a_run_bears_the_number_of_its_update():
+    policy = random_policy("CartPole-v1")
+
+    def events(session):
+        yield update_finished(1234)
+        answer(session, policy)
+
+    session = TrainingSession(None, Control(), events)
+    source = RunSource(session, lambda: True)
+    source.ask()
+    assert source.take() is None
+    session.run()
+    assert source.take() == (policy, "update 1,234")
+    assert source.take() is None
+    assert isinstance(session.take()[0], UpdateFinished)
+
+
+def test_only_one_copy_is_asked_for_at_a_time():
+    session = session_with()
+    source = RunSource(session, lambda: True)
+    source.ask()
+    source.ask()
+    requests = session.control.take_snapshot_requests()
+    assert len(requests) == 1
+    requests[0].cancel()
+    source.ask()
+    assert len(session.control.take_snapshot_requests()) == 1
+
+
+def test_after_the_run_its_best_policy_plays_once(tmp_path):
+    session = session_with()
+    session.directory = tmp_path
+    save(tmp_path / "best.pt", updates=40)
+    save(tmp_path / "policy.pt", updates=50)
+    source = RunSource(session, lambda: False)
+    source.ask()
+    assert session.control.take_snapshot_requests() == []
+    assert source.take().name == "best of the run, update 40"
+    assert source.take() is None
+
+
+def test_a_run_that_was_never_evaluated_has_a_last_policy(tmp_path):
+    session = session_with()
+    session.directory = tmp_path
+    save(tmp_path / "policy.pt", updates=50)
+    assert RunSource(session, lambda: False).take().name == "last of the run, update 50"
+
+
+def test_a_run_that_kept_no_policy_says_so():
+    with pytest.raises(RunError, match="kept no policy"):
+        RunSource(session_with(), lambda: False).take()
+
+
+def test_a_file_is_checked_before_it_is_played(tmp_path):
+    spec_of_another = random_policy("CartPole-v1")
+    object.__setattr__(spec_of_another.spec, "environment_id", "NoSuchEnv-v0")
+    path = save(tmp_path / "a.pt", spec_of_another)
+    with pytest.raises(Exception, match="not registered"):
+        FileSource(path, "a").take()
+
+
+# what it thinks
+
+
+def test_probabilities_are_those_of_the_policy():
+    policy = random_policy("Acrobot-v1")
+    observations = np.zeros((1, 6), dtype=np.float32)
+    choice = choice_of(policy, policy.network_inputs(observations))
+    assert sum(choice.values) == pytest.approx(1.0, abs=1e-6)
+    assert len(choice.values) == 3
+    (action,) = policy.act(observations, None)
+    assert max(range(3), key=choice.values.__getitem__) == action
+
+
+def test_means_and_sigmas_are_in_the_units_of_the_environment():
+    policy = random_policy("Pendulum-v1")  # log sigma 0, torque within ±2
+    observations = np.array([[0.1, 0.2, 0.3]], dtype=np.float32)
+    choice = choice_of(policy, policy.network_inputs(observations))
+    assert choice.sigmas == (2.0,)
+    assert (choice.lows, choice.highs) == ((-2.0,), (2.0,))
+    (action,) = policy.act(observations, None)
+    assert choice.means[0] == pytest.approx(action[0], abs=1e-6)
+
+
+def test_a_diverged_policy_can_still_be_shown():
+    policy = random_policy("CartPole-v1")
+    policy.actor[-1][1][:] = math.nan
+    choice = choice_of(policy, policy.network_inputs(np.zeros((1, 4), dtype=np.float32)))
+    lines = text_of(action_lines(choice, 30, most=5, greedy=True))
+    assert len(lines) == 2
+    assert all("nan" in line for line in lines)
+
+
+# the numbers beside the picture
+
+
+def test_the_facts_of_a_moment():
+    assert text_of(scene_lines(scene_of(), "greedy", width=34, height=20)) == [
+        "greedy",
+        "episode 3   step 127",
+        "return 127",
+        "value  12.5",
+        "",
+        " 0 ██████▎                    0.25",
+        "▸1 ██████████████████▊        0.75",
+        "",
+        "returns 500 412",
+        "mean 456.0 ± 44.0 of 2",
+    ]
+
+
+def test_a_mean_of_several_policies_is_not_shown():
+    lines = text_of(scene_lines(scene_of(same_policy=False), "greedy", width=34, height=20))
+    assert lines[-1] == "returns 500 412"
+
+
+def test_no_action_is_marked_while_actions_are_sampled():
+    lines = text_of(scene_lines(scene_of(stochastic=True), "sampled", width=34, height=20))
+    assert not any("▸" in line for line in lines)
+
+
+def test_of_too_many_actions_the_likeliest_are_shown_in_their_order():
+    values = tuple(0.3 if index in (4, 17) else 0.4 / 16 for index in range(18))
+    choice = Probabilities(values=values, first=0)
+    lines = text_of(action_lines(choice, 30, most=3, greedy=True))
+    assert [line[:3] for line in lines] == ["▸ 4", " 17", "  …"]
+    assert lines[-1] == "  … 16 more"
+
+
+@pytest.mark.parametrize(("width", "height"), [(1, 1), (3, 2), (12, 4), (34, 7), (80, 40)])
+@pytest.mark.parametrize(
+    "choice",
+    [
+        Probabilities(values=(0.1,) * 10, first=1),
+        Normal(means=(0.0, 9.0), sigmas=(1.0, 2.0), lows=(-1.0, -math.inf), highs=(1.0, math.inf)),
+    ],
+)
+def test_facts_of_any_size(choice, width, height):
+    lines = scene_lines(scene_of(choice=choice), "greedy", width=width, height=height)
+    assert text_of(lines)[0] == "greedy"
+    if width >= 34:
+        assert all(cell_len(line) <= width for line in text_of(lines))
+
+
+@pytest.mark.parametrize(
+    ("share", "expected"),
+    [(0.0, ""), (1.0, "████"), (0.5, "██"), (0.53, "██▏"), (2.0, "████"), (math.nan, "")],
+)
+def test_bars_are_exact_to_an_eighth_of_a_cell(share, expected):
+    assert bar(share, 4) == expected
+
+
+@pytest.mark.parametrize(
+    ("mean", "sigma", "expected"),
+    [
+        (0.0, 0.5, "╌╌━━━●━━━╌╌"),
+        (-5.0, 0.1, "●╌╌╌╌╌╌╌╌╌╌"),
+        (1.0, 1.0, "╌╌╌╌╌━━━━━●"),
+        (math.nan, 1.0, ""),
+    ],
+)
+def test_a_band_lies_between_the_bounds(mean, sigma, expected):
+    assert band(mean, sigma, -1.0, 1.0, 11) == expected
+
+
+def test_a_summary_has_the_population_s_deviation():
+    assert summary((500.0, 400.0, 300.0)) == "400.0 ± 81.6 of 3"
+
+
+# the widget
+
+
+class ViewApp(App[None]):
+    CSS = "PolicyFacts { width: 36; }"
+
+    def compose(self):
+        yield PolicyView()
+
+
+def drive(test, *, size=(100, 30)):
+    async def main():
+        app = ViewApp()
+        async with app.run_test(size=size) as pilot:
+            await test(pilot, app.query_one(PolicyView))
+
+    before = set(threading.enumerate())
+    asyncio.run(main())
+    # leaving the app has ended what played
+    assert not [t for t in threading.enumerate() if t not in before and not t.daemon]
+
+
+def shown(widget):
+    return [widget.render_line(y).text for y in range(widget.size.height)]
+
+
+def test_frames_are_drawn_and_numbers_told_while_it_plays():
+    async def test(pilot, view):
+        view.play(ScriptedSource(cartpole("best of all")))
+        await until(pilot, lambda: view.scene and view.scene.returns)
+        assert view.border_title == "Policy · CartPole-v1 · best of all"
+        assert any("▀" in line for line in shown(view.query_one(FrameView)))
+        assert view.playing is not None
+
+    drive(test)
+
+
+def test_no_picture_is_drawn_in_colours_where_there_are_none(monkeypatch):
+    monkeypatch.setenv("NO_COLOR", "1")
+
+    async def test(pilot, view):
+        view.play(ScriptedSource(cartpole()))
+        await until(pilot, lambda: view.scene)
+        frame_view = view.query_one(FrameView)
+        strips = [frame_view.render_line(y) for y in range(frame_view.size.height)]
+        assert any(set("░▒▓█▀▄") & set(strip.text) for strip in strips)
+        assert len({segment.style for strip in strips for segment in strip}) == 1
+
+    drive(test)
+
+
+def test_a_picture_keeps_its_aspect_in_the_middle():
+    async def test(pilot, view):
+        frame_view = view.query_one(FrameView)
+        view.stop()
+        frame_view.show(np.zeros((100, 100, 3), dtype=np.uint8))
+        width, height = frame_view.size
+        strips = [frame_view.render_line(y) for y in range(height)]
+        assert all(strip.cell_length == width for strip in strips)
+        black = [
+            sum(len(s.text) for s in strip if s.style and s.style == view_module.colours(0, 0))
+            for strip in strips
+        ]
+        assert black == [2 * height] * height
+        await pilot.pause()
+
+    drive(test, size=(120, 20))
+
+
+@pytest.mark.parametrize("size", [(1, 1), (2, 40), (40, 2), (10, 5), (200, 60)])
+def test_it_can_be_of_any_size_and_change_it(size):
+    async def test(pilot, view):
+        view.play(ScriptedSource(cartpole()))
+        await pilot.resize_terminal(*size)
+        await pilot.resize_terminal(100, 30)
+        await until(pilot, lambda: view.scene)
+        await pilot.resize_terminal(*size)
+        await pilot.pause()
+        for line in shown(view.query_one(FrameView)):
+            assert cell_len(line) == view.query_one(FrameView).size.width
+
+    drive(test)
+
+
+def test_a_covered_view_does_not_go_on():
+    async def test(pilot, view):
+        swinging = ScriptedSource(NamedPolicy(random_policy("Pendulum-v1"), "swing"))
+        view.play(swinging)
+        await until(pilot, lambda: view.scene)
+        assert view.is_seen
+        other = Screen()
+        other.styles.background = "black"
+        await pilot.app.push_screen(other)
+        assert not view.is_seen
+        await pilot.app.pop_screen()
+        assert view.is_seen
+
+    drive(test)
+
+
+def test_the_view_can_be_paused_and_sped_up_and_says_so():
+    async def test(pilot, view):
+        view.play(ScriptedSource(NamedPolicy(random_policy("Pendulum-v1"), "swing")))
+        await until(pilot, lambda: view.scene)
+        view.toggle_pause()
+        view.change_speed(faster=True)
+        view.toggle_stochastic()
+        playing = view.playing
+        assert (playing.paused, playing.speed, playing.stochastic) == (True, 2.0, True)
+        assert "sampled · 2× · ‖ paused" in view.query_one("PolicyFacts").render().plain
+
+    drive(test)
+
+
+def test_trouble_is_a_sentence_in_place_of_the_picture():
+    class Bad(ScriptedSource):
+        def take(self):
+            raise RunError("the run has ended and kept no policy")
+
+    async def test(pilot, view):
+        view.play(Bad())
+        await until(pilot, lambda: view.playing is None)
+        assert "kept no policy" in "".join(shown(view.query_one(FrameView)))
+
+    drive(test)
+
+
+@pytest.mark.parametrize("width", [1, 7, 30, 100])
+def test_a_sentence_is_wrapped_to_the_width(width):
+    sentence = "the run has ended and kept no policy"
+
+    async def test(pilot, view):
+        frame_view = view.query_one(FrameView)
+        frame_view.styles.width = width
+        view.say(sentence)
+        await pilot.pause()
+        lines = shown(frame_view)
+        assert {cell_len(line) for line in lines} == {width}
+        assert "".join("".join(lines).split()).startswith(sentence.replace(" ", "")[:20])
+
+    drive(test)
+
+
+def test_what_a_thread_says_that_was_replaced_is_not_shown():
+    async def test(pilot, view):
+        view.play(ScriptedSource(cartpole("first")))
+        replaced = view.playing
+        view.play(ScriptedSource(cartpole("second")))
+        view.post_message(PolicyView.Played(replaced, scene_of(name="first")))
+        await until(pilot, lambda: view.scene)
+        assert view.scene.name == "second"
+
+    drive(test)
+
+
+def test_a_scene_that_waits_gives_way_to_a_newer_one_and_the_end_never_does():
+    playing, other = Playing(ScriptedSource()), Playing(ScriptedSource())
+    scene = PolicyView.Played(playing, scene_of())
+    end = PolicyView.Played(playing, Trouble("it is over"))
+    assert scene.can_replace(scene)
+    assert scene.can_replace(end)
+    assert not end.can_replace(scene)
+    assert not scene.can_replace(PolicyView.Played(other, scene_of()))
