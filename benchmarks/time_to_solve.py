@@ -20,7 +20,7 @@ import time
 from pathlib import Path
 
 PEER = Path(__file__).parent / "peers" / "sb3_trpo.py"
-THRESHOLD = {"CartPole-v1": 475.0, "Acrobot-v1": -100.0}
+ENVIRONMENT, THRESHOLD = "CartPole-v1", 475.0
 COLUMNS = {
     "steps": ("steps", "{:,.0f}"),
     "learning_seconds": ("learning s", "{:.2f}"),
@@ -106,7 +106,6 @@ def ratios(ours: list[dict[str, float]], peer: list[dict[str, float]]) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--environment", default="CartPole-v1", choices=sorted(THRESHOLD))
     parser.add_argument("--seeds", type=int, default=10)
     parser.add_argument("--steps", type=int, default=100_000, help="at most, for either")
     parser.add_argument("--peer", help="python of an environment with sb3-contrib")
@@ -115,13 +114,13 @@ def main() -> None:
     ours: list[dict[str, float]] = []
     peer: list[dict[str, float]] = []
     for seed in range(arguments.seeds):
-        ours.append(run_ours(arguments.environment, seed, arguments.steps))
+        ours.append(run_ours(ENVIRONMENT, seed, arguments.steps))
         print(f"seed {seed}: trpotui {ours[-1]}", file=sys.stderr)
         if arguments.peer:
-            peer.append(run_peer(arguments.peer, arguments.environment, seed, arguments.steps))
+            peer.append(run_peer(arguments.peer, ENVIRONMENT, seed, arguments.steps))
             print(f"seed {seed}: sb3-contrib {peer[-1]}", file=sys.stderr)
     results = {"trpotui": ours} | ({"sb3-contrib TRPO (rl-zoo)": peer} if peer else {})
-    print(table(results, THRESHOLD[arguments.environment]))
+    print(table(results, THRESHOLD))
     if peer:
         print("\n" + ratios(ours, peer))
     if arguments.json:
