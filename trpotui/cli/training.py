@@ -194,10 +194,7 @@ def _open_app(request: RunRequest, resume: Path | None, output: Path | None) -> 
         preferences=Preferences(),
         resume=resume,
     )
-    try:
-        application.run()
-    finally:
-        application.leave_run()
+    application.run()
     return application.return_code or 0
 
 

@@ -231,9 +231,9 @@ class TrpotuiApp(App[int]):
                 self.state = fold(self.state, item)
 
     def _show(self) -> None:
-        screen = self.screen_stack[0]
-        if isinstance(screen, TrainScreen) and self.is_running:  # not while it is taken down
-            screen.show(self.state)
+        stack = self.screen_stack  # empty for a moment while one mode takes another's place
+        if stack and isinstance(stack[0], TrainScreen) and self.is_running:
+            stack[0].show(self.state)
 
     async def on_play_requested(self, event: PlayRequested) -> None:
         """Play the policy in a file, on the screen for that."""

@@ -86,11 +86,12 @@ class TrainingSession:
     def take(self) -> list[FromRun]:
         """What came since the last call, oldest first."""
         taken: list[FromRun] = []
-        while True:
+        for _ in range(MOST_WAITING):  # a flood must not keep the screen here for ever
             try:
                 taken.append(self._waiting.get_nowait())
             except queue.Empty:
-                return taken
+                break
+        return taken
 
 
 def new_run(runs: Path, output: Path | None = None) -> Source:

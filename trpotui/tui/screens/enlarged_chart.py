@@ -11,12 +11,13 @@ from textual.widget import Widget
 from textual.widgets import Footer
 
 from trpotui.telemetry import RunState
+from trpotui.tui.screens.latest_size import LatestSize
 from trpotui.tui.widgets.chart import Chart, Scales
 from trpotui.tui.widgets.chart_subjects import SUBJECTS, Subject
 from trpotui.tui.widgets.run_header import RunHeader
 
 
-class EnlargedChartScreen(Screen[None]):
+class EnlargedChartScreen(LatestSize, Screen[None]):
     """A chart of any subject below the line that says how the run goes.
 
     Args:

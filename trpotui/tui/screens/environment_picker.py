@@ -19,6 +19,7 @@ from textual.widgets.option_list import Option
 from textual.worker import get_current_worker
 
 from trpotui.tui.environment_list import Listed, find_unsupported, listed_environments
+from trpotui.tui.screens.latest_size import LatestSize
 
 if TYPE_CHECKING:
     from trpotui.tui.app import TrpotuiApp
@@ -43,7 +44,7 @@ class Looked(Message):
         self.reason = reason
 
 
-class EnvironmentPicker(ModalScreen[str | None]):
+class EnvironmentPicker(LatestSize, ModalScreen[str | None]):
     """A search field above a list; answers the id of an environment, or None when it was left.
 
     Args:

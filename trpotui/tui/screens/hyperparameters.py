@@ -14,6 +14,7 @@ from textual.widgets import Button, Footer, Input, Static
 
 from trpotui.errors import RequestError
 from trpotui.tui.form import Form, text_of
+from trpotui.tui.screens.latest_size import LatestSize
 from trpotui.tui.widgets.fields import FieldRow
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 LOADING = "loading torch; the hyperparameters are here in a moment …"
 
 
-class HyperparameterDialog(ModalScreen[dict[str, object] | None]):
+class HyperparameterDialog(LatestSize, ModalScreen[dict[str, object] | None]):
     """A form; answers the values that differ from its base, or None when it was left.
 
     Args:

@@ -50,7 +50,7 @@ class PlayScreen(LatestSize, Screen[None]):
         Binding("n,right", "next_episode", "next", tooltip="begin the next episode"),
         Binding("plus,equals_sign", "change_speed(True)", "faster", key_display="+"),
         Binding("minus", "change_speed(False)", "slower", key_display="-"),
-        Binding("g", "toggle_stochastic", "sample", tooltip="sample actions, or be greedy"),
+        Binding("g", "toggle_stochastic", "sample", False, tooltip="sample actions, or be greedy"),
         Binding("escape", "leave", "back", tooltip="end what plays here, or go back to training"),
         Binding("t", "train", "train", False, tooltip="back to training"),
     ]

@@ -15,13 +15,14 @@ from textual.widgets import Button, Static, TabbedContent, TabPane
 
 from trpotui.past_runs import PastRun
 from trpotui.past_runs.files import CRASH, LOG, read_tail, shown
+from trpotui.tui.screens.latest_size import LatestSize
 from trpotui.tui.widgets.run_table import standing
 
 MOST_TEXT = 50_000
 """Bytes at the end of a log that are shown."""
 
 
-class RunDetails(ModalScreen[None]):
+class RunDetails(LatestSize, ModalScreen[None]):
     """A run in full, in three pages.
 
     Args:

@@ -58,7 +58,7 @@ class RunsScreen(LatestSize, Screen[None]):
         Binding("u", "resume", "resume", tooltip="go on with the run from its checkpoint"),
         Binding("d", "delete", "delete", tooltip="delete the run, after asking"),
         Binding("t,escape", "train", "train", key_display="t", tooltip="back to training"),
-        Binding("c", "enlarge", "chart", tooltip="large chart, and back"),
+        Binding("c", "enlarge", "chart", False, tooltip="large chart, and back"),
     ]
 
     def __init__(self) -> None:

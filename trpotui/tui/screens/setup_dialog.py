@@ -13,6 +13,7 @@ from textual.widgets import Footer
 
 from trpotui.tui.draft import Draft
 from trpotui.tui.messages import RunRequested, StopRequested
+from trpotui.tui.screens.latest_size import LatestSize
 from trpotui.tui.widgets.setup import SetupPane
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ class SetupAnswer:
     """Whether a run is to be started with it."""
 
 
-class SetupDialog(ModalScreen[SetupAnswer]):
+class SetupDialog(LatestSize, ModalScreen[SetupAnswer]):
     """The same form as at the side of a wide terminal; what is filled in is kept either way.
 
     Args:

@@ -11,7 +11,7 @@ class LogPane(RichLog):
     """Lines as they come; it follows them unless the person has scrolled up."""
 
     def __init__(self) -> None:
-        super().__init__(wrap=True, max_lines=500, markup=False, highlight=False)
+        super().__init__(wrap=True, max_lines=500, min_width=1, markup=False, highlight=False)
         self.border_title = "Log"
         self._written = 0
 

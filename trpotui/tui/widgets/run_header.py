@@ -79,8 +79,7 @@ class RunHeader(Widget):
             parts.append("━" * filled + "─" * (bar - filled))
         parts.append(f"{share:.0%}")
         if state.seconds_left is not None and self.app.busy:
-            minutes, seconds = divmod(round(state.seconds_left), 60)
-            parts.append(f"ETA {minutes}:{seconds:02d}")
+            parts.append(f"ETA {_clock(state.seconds_left)}")
         if state.steps_per_second is not None:
             parts.append(_speed(state.steps_per_second))
         if state.update is not None:
@@ -92,3 +91,10 @@ def _speed(steps_per_second: float) -> str:
     if steps_per_second >= 10_000:
         return f"{steps_per_second / 1000:.0f}k steps/s"
     return f"{steps_per_second:,.0f} steps/s"
+
+
+def _clock(seconds: float) -> str:
+    """Hours, minutes and seconds, as many of them as are needed."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"

@@ -24,7 +24,7 @@ TWO_COLUMNS = 60
 """From this width on the direction stands beside the search."""
 
 REASONS = {
-    RejectReason.KL_TOO_LARGE: "> δ",
+    RejectReason.KL_TOO_LARGE: "KL > δ",
     RejectReason.NO_GAIN: "no gain",
     RejectReason.NOT_FINITE: "not finite",
     RejectReason.ZERO_GRADIENT: "the gradient is zero",
@@ -106,9 +106,9 @@ def search_text(step: TrustRegionStep) -> Text:
 
 def outcome_text(step: TrustRegionStep) -> Text:
     """What the step that was kept brought, beside what was expected and allowed."""
-    text = Text(f"gain {_number(step.surrogate_gain)}, expected {_number(step.expected_gain)}\n")
-    filled = min(round(8 * step.kl / step.max_kl), 8)
-    text.append("▰" * filled + "▱" * (8 - filled))
+    text = Text(f"gain {_number(step.surrogate_gain)}, exp. {_number(step.expected_gain)}\n")
+    filled = min(round(6 * step.kl / step.max_kl), 6)
+    text.append("▰" * filled + "▱" * (6 - filled))
     text.append(f" KL {_number(step.kl)} of δ {step.max_kl:g}")
     return text
 
@@ -143,6 +143,8 @@ def _try(one: LineSearchTry, *, first: bool) -> Text:
     if one.reject_reason is RejectReason.NO_GAIN:
         return text.append(f" gain {_number(one.gain)}")
     text.append(f" KL {_number(one.kl)}")
+    if one.reject_reason is RejectReason.KL_TOO_LARGE:
+        return text.append(" > δ")
     return text if one.reject_reason is None else text.append(f" {REASONS[one.reject_reason]}")
 
 
