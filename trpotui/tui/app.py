@@ -210,10 +210,15 @@ class TrpotuiApp(App[int]):
             self._receive(item)
         now = self.clock()
         if now >= self._next_draw or not self.busy:
-            began = time.perf_counter()
+            self._next_draw = now + PULL_SECONDS
+            began = time.thread_time()  # of this thread alone: the run works in the meantime
             self._show()
-            cost = time.perf_counter() - began
-            self._next_draw = now + max(PULL_SECONDS, cost / SCREEN_SHARE)
+            self.call_after_refresh(self._drawn, now, began)
+
+    def _drawn(self, at: float, began: float) -> None:
+        """Wait the longer with the next drawing the more this one cost, its painting included."""
+        cost = time.thread_time() - began
+        self._next_draw = max(self._next_draw, at + cost / SCREEN_SHARE)
 
     def _receive(self, item: FromRun) -> None:
         match item:
