@@ -136,7 +136,9 @@ class Learner:
         batch, explained = self._make_batch(rollout)
         stats = self._update(batch, interrupt)
         if self.moments is not None:
-            # only now: the rollout and its update saw one and the same policy
+            # only now: the rollout and its update saw one and the same policy. What the new moments
+            # change is not part of the KL that is reported; it is large for the first few updates
+            # and fades as the count grows
             self.moments = self.moments.merged(rollout.rows[:-1][rollout.valid])
         return Iteration(stats, explained, len(batch.inputs))
 
