@@ -6,6 +6,7 @@ anything.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import time
@@ -251,11 +252,9 @@ class _Known:
     def _when(self) -> float:
         """When the run started: by its name, or else when its configuration was written."""
         if self._name:
-            try:
+            with contextlib.suppress(ValueError):
                 named = datetime.strptime(self._name["time"], "%Y%m%dT%H%M%SZ")
                 return named.replace(tzinfo=UTC).timestamp()
-            except ValueError:
-                pass
         for file in (self.path / CONFIG, self.path):
             try:
                 return file.stat().st_mtime

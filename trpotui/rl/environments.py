@@ -260,23 +260,21 @@ def has_native_form(spec: gymnasium.envs.registration.EnvSpec) -> bool:
 
 
 def make_single_environment(
-    environment_id: str, kwargs: Mapping[str, Any], *, render_mode: str | None = None
+    environment_id: str, kwargs: Mapping[str, Any]
 ) -> gymnasium.Env[Any, Any]:
     """One copy of a registered environment, without gymnasium's own checker.
 
     Args:
         environment_id: of the environment.
         kwargs: its keyword arguments.
-        render_mode: passed on unless it is None, which not every environment accepts.
 
     Raises:
         RequestError: as `make_environments`.
     """
     registered_spec(environment_id)
-    rendering: dict[str, Any] = {} if render_mode is None else {"render_mode": render_mode}
     try:
         with _quietly():
-            return gymnasium.make(environment_id, disable_env_checker=True, **kwargs, **rendering)
+            return gymnasium.make(environment_id, disable_env_checker=True, **kwargs)
     except Exception as error:
         raise RequestError(cannot_be_made(environment_id, error)) from error
 
