@@ -1,168 +1,259 @@
 """What the app costs: the same runs without a screen and in the app, in turn.
 
-    python benchmarks/screen_cost.py --pairs 5
+    python benchmarks/screen_cost.py
 
-The app runs in a pseudo-terminal of 120 x 40 whose output is read and thrown away. Speed is the
-steps per second that a run wrote into its metrics, start-up left out. Latency is the time from a
-key being sent until the screen shows what it does, while training goes on. The first frame is timed
-from the start of the process.
+The app runs in a pseudo-terminal of 120 x 40. Speed is the steps per second that a run wrote into
+its metrics, start-up left out. Latency is the time from a key being sent until the terminal has got
+what it does, at random moments of a run. The first frame is there when every character of the
+screen stands where it stays.
 """
 
 from __future__ import annotations
 
 import argparse
-import contextlib
-import fcntl
 import json
-import os
-import pty
-import select
-import signal
+import random
 import statistics
-import struct
 import subprocess
 import sys
 import tempfile
-import termios
 import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 
-CONFIGURATIONS = {
-    "CartPole-v1, 64 envs x 16, 64-64": ("64", ["rollout_steps=16"]),
-    "CartPole-v1, 64 envs x 32, 256-256": ("64", ["rollout_steps=32", "hidden_sizes=256,256"]),
-}
-ROWS, COLUMNS = 40, 120
+from app_terminal import AppTerminal, Condition, alike, resident, shows, unlike
+
+Row = dict[str, float]
 
 
-class Terminal:
-    """A process in a pseudo-terminal."""
+@dataclass(frozen=True)
+class Setting:
+    """A run that is measured."""
 
-    def __init__(self, command: list[str], folder: Path) -> None:
-        self.seen = b""
-        self.started = time.perf_counter()
-        self.pid, self._master = pty.fork()
-        if self.pid == 0:
-            os.chdir(folder)
-            environment = {**os.environ, "TERM": "xterm-256color", "COLORTERM": "truecolor"}
-            environment["TRPOTUI_CONFIG_DIR"] = str(folder)
-            os.execve(command[0], command, environment)
-        fcntl.ioctl(self._master, termios.TIOCSWINSZ, struct.pack("HHHH", ROWS, COLUMNS, 0, 0))
+    name: str
+    n_envs: int
+    rollout_steps: int
+    updates: int
+    hidden_sizes: str = "64,64"
 
-    def send(self, keys: str) -> float:
-        """Press keys; returns when."""
-        os.write(self._master, keys.encode())
-        return time.perf_counter()
-
-    def read(self, seconds: float) -> bytes:
-        """What is written within `seconds`, or as soon as something is."""
-        if select.select([self._master], [], [], seconds)[0]:
-            with contextlib.suppress(OSError):
-                data = os.read(self._master, 65536)
-                self.seen = (self.seen + data)[-200_000:]
-                return data
-        return b""
-
-    def wait_for(self, text: str, seconds: float) -> float:
-        """Wait until `text` is written; returns when."""
-        found, deadline = b"", time.perf_counter() + seconds
-        while text.encode() not in found:
-            if time.perf_counter() > deadline:
-                raise TimeoutError(f"{text!r} was not shown within {seconds} s")
-            found += self.read(0.01)
-        return time.perf_counter()
-
-    def end(self) -> None:
-        """End the process and take its last words."""
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(self.pid, signal.SIGTERM)
-        while self.read(2.0):
-            pass
-        os.waitpid(self.pid, 0)
-        os.close(self._master)
+    def arguments(self, updates: int) -> list[str]:
+        """Of `trpotui train`."""
+        steps = updates * self.n_envs * self.rollout_steps
+        run = ["--preset", "default", "--n-envs", str(self.n_envs), "--steps", str(steps)]
+        chosen = {
+            "rollout_steps": self.rollout_steps,
+            "hidden_sizes": self.hidden_sizes,
+            "eval_every": 0,
+        }
+        for name, value in chosen.items():
+            run += ["--set", f"{name}={value}"]
+        return [*run, "--no-stop-when-solved"]
 
 
-def arguments_of(n_envs: str, settings: list[str], steps: int) -> list[str]:
-    chosen = [item for setting in [*settings, "eval_every=0"] for item in ("--set", setting)]
-    run = ["--preset", "default", "--n-envs", n_envs, "--steps", str(steps)]
-    return [*run, "--no-stop-when-solved", *chosen]
+SMALL = Setting("CartPole-v1, 64 envs x 16, 64-64", 64, 16, updates=250)
+LARGE = Setting("CartPole-v1, 64 envs x 32, 256-256", 64, 32, 40, hidden_sizes="256,256")
+LONG = Setting("CartPole-v1, 16 envs x 8, 64-64", 16, 8, updates=10_000)
+FOR_EVER = 1_000_000
+"""Updates of a run that is ended before."""
+ENV_FIELD, SEED_FIELD = (3, 14), (5, 14)
+"""Cells of two fields of the setup, which stand on the same ground unless one has the focus."""
+KEYS: list[tuple[str, str, Condition]] = [
+    ("a screen opens", "?", shows("start a run")),
+    ("a screen closes", "?", unlike(shows("start a run"))),
+    ("the focus moves", "\x1b[B", unlike(alike(ENV_FIELD, SEED_FIELD))),
+    ("the focus moves", "\x1b[A", alike(ENV_FIELD, SEED_FIELD)),
+]
+"""What a key does, the key, and how it is seen; the first two and the last two undo each other."""
 
 
-def rows_of(folder: Path) -> list[dict[str, float]]:
-    (path,) = folder.glob("runs/*/*/metrics.jsonl")
-    return [json.loads(line) for line in path.read_text().splitlines()]
+@dataclass
+class Run:
+    """What a run left, and its memory as it went."""
+
+    rows: list[Row] = field(default_factory=list)
+    memory: list[tuple[int, int]] = field(default_factory=list)
+    """Updates, and bytes of the process after them."""
+
+    def speed(self, first: int = 0, last: int | None = None) -> float:
+        """Steps per second from one update to another."""
+        end = self.rows[-1 if last is None else last - 1]
+        start = self.rows[first - 1] if first else {"steps": 0, "seconds": 0}
+        return (end["steps"] - start["steps"]) / (end["seconds"] - start["seconds"])
+
+    def megabytes(self, update: int) -> float:
+        """Memory when so many updates had been made."""
+        return next(bytes_ for done, bytes_ in self.memory if done >= update) / 1e6
 
 
-def speed(rows: list[dict[str, float]]) -> float:
-    return rows[-1]["steps"] / rows[-1]["seconds"]
+class Watch:
+    """Follows a run through its metrics while it is made."""
+
+    def __init__(self, folder: Path, pid: int) -> None:
+        self.run = Run()
+        self._folder, self._pid = folder, pid
+        self._rest = ""
+        self._offset = 0
+
+    def look(self) -> int:
+        """Read what was added; the updates so far."""
+        for path in self._folder.glob("runs/*/*/metrics.jsonl"):
+            with path.open() as file:
+                file.seek(self._offset)
+                added = file.read()
+                self._offset = file.tell()
+            *lines, self._rest = (self._rest + added).split("\n")
+            self.run.rows += map(json.loads, lines)
+            self.run.memory.append((len(self.run.rows), resident(self._pid)))
+        return len(self.run.rows)
 
 
-def headless(arguments: list[str]) -> list[dict[str, float]]:
+def headless(setting: Setting) -> Run:
     with tempfile.TemporaryDirectory() as folder:
-        command = [sys.executable, "-m", "trpotui", "train", "--no-ui", "--quiet", *arguments]
-        subprocess.run(command, check=True, cwd=folder)
-        return rows_of(Path(folder))
+        command = [sys.executable, "-m", "trpotui", "train", "--no-ui", "--quiet"]
+        process = subprocess.Popen([*command, *setting.arguments(setting.updates)], cwd=folder)
+        watch = Watch(Path(folder), process.pid)
+        while process.poll() is None and watch.look() < setting.updates:
+            time.sleep(0.1)
+        if process.wait():
+            raise RuntimeError("the run without a screen has failed")
+        return watch.run
 
 
-def in_app(
-    arguments: list[str], *, keys: bool
-) -> tuple[list[dict[str, float]], float, list[float]]:
-    """Metrics, seconds to the first frame, and latencies if `keys` are to be pressed."""
+@contextmanager
+def app(setting: Setting, updates: int) -> Iterator[tuple[AppTerminal, Watch]]:
+    """The app, as soon as it trains."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        terminal = Terminal([sys.executable, "-m", "trpotui", "train", *arguments], folder)
-        first_frame = terminal.wait_for("trpotui", 20) - terminal.started
-        deadline = time.perf_counter() + 6
-        while time.perf_counter() < deadline:  # until torch is there
-            terminal.read(0.1)
-        terminal.send("s")
-        latencies = []
-        terminal.wait_for("training", 20)
-        for _ in range(20 if keys else 0):
-            pressed = terminal.send("?")
-            latencies.append(terminal.wait_for("Keys", 10) - pressed)
-            terminal.send("\x1b")
-            pause = time.perf_counter() + 0.4
-            while time.perf_counter() < pause:
-                terminal.read(0.05)
-        finished = b"finished"
-        while finished not in terminal.seen:
-            terminal.read(0.1)
+        command = [sys.executable, "-m", "trpotui", "train", *setting.arguments(updates)]
+        terminal = AppTerminal(command, folder)
+        watch = Watch(folder, terminal.pid)
+        try:
+            terminal.read_for(1.0)
+            terminal.send("s")  # it starts when torch is there
+            terminal.read_until(lambda: watch.look() > 0, 60)
+            yield terminal, watch
+        finally:
+            terminal.end()
+
+
+def in_app(setting: Setting) -> Run:
+    with app(setting, setting.updates) as (terminal, watch):
+        terminal.read_until(lambda: watch.look() >= setting.updates, 600)
+        return watch.run
+
+
+def first_frame() -> float:
+    """Seconds from the start of the process until the screen is as it stays."""
+    with tempfile.TemporaryDirectory() as folder:
+        terminal = AppTerminal([sys.executable, "-m", "trpotui", "train"], Path(folder))
+        terminal.read_for(1.0)
+        settled = terminal.text()
+        assert "This update" in settled
+        assert "quit" in settled
+        (seconds,) = terminal.first_times(
+            [(terminal.started, lambda screen: "\n".join(screen.display) == settled)]
+        )
         terminal.end()
-        return rows_of(folder), first_frame, latencies
+        assert seconds is not None
+        return seconds
+
+
+def latencies(setting: Setting, count: int) -> dict[str, list[float]]:
+    """Seconds from a key until it is answered, by what it does."""
+    pressed: list[tuple[str, float, Condition]] = []
+    dice = random.Random(0)
+    with app(setting, FOR_EVER) as (terminal, _):
+        terminal.send("n")  # into the form
+        terminal.read_for(2.0)
+        while len(pressed) < count:
+            for what, key, condition in KEYS:
+                pressed.append((what, terminal.send(key), condition))
+                terminal.read_for(dice.uniform(0.2, 0.4))
+        if "● training" not in terminal.text():
+            raise RuntimeError("the run has ended before the last key")
+    found = terminal.first_times([(at, condition) for _, at, condition in pressed])
+    answered: dict[str, list[float]] = {what: [] for what, _, _ in KEYS}
+    for (what, _, _), seconds in zip(pressed, found, strict=True):
+        answered[what].append(float("inf") if seconds is None else seconds)
+    return answered
+
+
+# the tables
+
+
+def spread(values: Sequence[float], form: str) -> str:
+    """The median, and the smallest and largest."""
+    middle, low, high = statistics.median(values), min(values), max(values)
+    return f"{middle:{form}} ({low:{form}} to {high:{form}})"
+
+
+def print_speed(pairs: int) -> None:
+    print("| run | headless steps/s | app steps/s | app / headless |\n|---|---|---|---|")
+    for setting in (SMALL, LARGE):
+        made = [(headless(setting).speed(), in_app(setting).speed()) for _ in range(pairs)]
+        alone, within = ([pair[place] for pair in made] for place in (0, 1))
+        ratios = [pair[1] / pair[0] for pair in made]
+        print(
+            f"| {setting.name} | {statistics.median(alone):,.0f} | {statistics.median(within):,.0f}"
+            f" | {spread(ratios, '.3f')} |",
+            flush=True,
+        )
+
+
+def print_latency(count: int) -> None:
+    print("\n| key pressed while training | keys | p50 ms | p99 ms | slowest ms |")
+    print("|---|---|---|---|---|")
+    for setting in (SMALL, LARGE):
+        answered = latencies(setting, count)
+        answered["all"] = [seconds for one in answered.values() for seconds in one]
+        for what, values in answered.items():
+            ordered = sorted(1000 * value for value in values)
+            p99 = ordered[min(len(ordered) - 1, int(len(ordered) * 0.99))]
+            print(
+                f"| {setting.hidden_sizes.replace(',', '-')}: {what} | {len(ordered)} "
+                f"| {statistics.median(ordered):.0f} | {p99:.0f} | {ordered[-1]:.0f} |",
+                flush=True,
+            )
+
+
+def print_length(pairs: int) -> None:
+    print("\n| run of 10,000 updates | headless | app |\n|---|---|---|")
+    made = [(headless(LONG), in_app(LONG)) for _ in range(pairs)]
+    figures: dict[str, tuple[Callable[[Run], float], str]] = {
+        "steps/s, updates 100 to 1,000": (lambda run: run.speed(100, 1000), ",.0f"),
+        "steps/s, updates 9,000 to 10,000": (lambda run: run.speed(9000, 10_000), ",.0f"),
+        "MB after 1,000 updates": (lambda run: run.megabytes(1000), ",.0f"),
+        "MB after 9,000 updates": (lambda run: run.megabytes(9000), ",.0f"),
+    }
+    for name, (figure, form) in figures.items():
+        alone, within = (statistics.median(map(figure, runs)) for runs in zip(*made, strict=True))
+        print(f"| {name} | {alone:{form}} | {within:{form}} |")
+    for name, first, last in (("100 to 1,000", 100, 1000), ("9,000 to 10,000", 9000, 10_000)):
+        ratios = [within.speed(first, last) / alone.speed(first, last) for alone, within in made]
+        print(f"| app / headless, updates {name} | | {spread(ratios, '.3f')} |", flush=True)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--pairs", type=int, default=5)
-    parser.add_argument("--updates", type=int, default=600, help="of each run")
+    parts = {
+        "speed": lambda: print_speed(options.pairs),
+        "latency": lambda: print_latency(options.keys),
+        "length": lambda: print_length(options.long_pairs),
+        "first-frame": lambda: print(
+            f"\nfirst frame, {options.starts} starts: "
+            f"{spread([first_frame() for _ in range(options.starts)], '.2f')} s"
+        ),
+    }
+    parser.add_argument("--parts", nargs="+", choices=parts, default=list(parts))
+    parser.add_argument("--pairs", type=int, default=4, help="runs of each kind, in turn")
+    parser.add_argument("--long-pairs", type=int, default=1, help="of 10,000 updates")
+    parser.add_argument("--keys", type=int, default=100, help="in each run")
+    parser.add_argument("--starts", type=int, default=10, help="for the first frame")
     options = parser.parse_args()
-    print("| run | headless steps/s | app steps/s | app / headless | first frame s |")
-    print("|---|---|---|---|---|")
-    all_latencies: list[float] = []
-    for name, (n_envs, settings) in CONFIGURATIONS.items():
-        steps = options.updates * int(n_envs) * int(settings[0].partition("=")[2])
-        arguments = arguments_of(n_envs, settings, steps)
-        without, within, frames = [], [], []
-        for _ in range(options.pairs):
-            without.append(speed(headless(arguments)))
-            rows, first_frame, _ = in_app(arguments, keys=False)
-            within.append(speed(rows))
-            frames.append(first_frame)
-        _, _, latencies = in_app(arguments, keys=True)
-        all_latencies += latencies
-        ratios = [app / alone for app, alone in zip(within, without, strict=True)]
-        print(
-            f"| {name} | {statistics.median(without):,.0f} | {statistics.median(within):,.0f} "
-            f"| {statistics.median(ratios):.3f} ({min(ratios):.3f} to {max(ratios):.3f}) "
-            f"| {statistics.median(frames):.2f} |",
-            flush=True,
-        )
-    ordered = sorted(all_latencies)
-    print(
-        f"\nkey to repaint while training, {len(ordered)} keys: p50 "
-        f"{statistics.median(ordered) * 1000:.0f} ms, p99 "
-        f"{ordered[min(len(ordered) - 1, int(len(ordered) * 0.99))] * 1000:.0f} ms"
-    )
+    for part in options.parts:
+        parts[part]()
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ from scripted_run import accepted_step, refused_step, started, update_finished, 
 
 from trpotui.diagnosis import Kind, Severity
 from trpotui.diagnosis.finding import WINDOW
-from trpotui.diagnosis.learning import GAUSSIAN_ENTROPY, SAME_UPDATES, STILL_UPDATES
+from trpotui.diagnosis.learning import SAME_UPDATES, STILL_UPDATES
 from trpotui.events import EpisodesFinished, LineSearchTry, RejectReason
 from trpotui.telemetry import RunState, fold
 
@@ -91,12 +91,17 @@ def returns(mean, spread=1.0):
 TOO_FAR = attempt(RejectReason.KL_TOO_LARGE)
 NO_GAIN = attempt(RejectReason.NO_GAIN)
 FLAT = returns(lambda _: -200.0, spread=0.0)
-SIGMA = GAUSSIAN_ENTROPY
+SIGMA = 0.5 * math.log(2 * math.pi * math.e)
+"""The entropy of one Gaussian action with sigma 1, in nats."""
+FALLING = {"entropy": lambda k: SIGMA - 0.1 * (k - 1)}
+PARTS = {"distribution": "multi_categorical", "action_size": 9}
+ONE, TWO = ({"distribution": "gaussian", "action_size": size} for size in (1, 2))
 
 
 def shrinking(count, nats):
     """The state of a run whose two Gaussian actions lose so many nats together at each update."""
-    return run(reports(count, entropy=lambda k: 2 * SIGMA - nats * (k - 1), **returns(still)))
+    entropy = {"entropy": lambda k: 2 * SIGMA - nats * (k - 1)}
+    return run(reports(count, **entropy, **returns(still)), **TWO)
 
 
 CASES = {
@@ -181,8 +186,20 @@ CASES = {
     "discrete entropy": (
         Kind.ENTROPY,
         Severity.WARNING,
-        lambda: run(reports(40, entropy=lambda k: math.log(3) * 0.9 ** (k - 1))),
-        lambda: run(reports(40, entropy=lambda k: math.log(3) * 0.97 ** (k - 1))),
+        lambda: run(reports(40, entropy=lambda k: math.log(3) * 0.9 ** (k - 1)), action_size=3),
+        lambda: run(reports(40, entropy=lambda k: math.log(3) * 0.97 ** (k - 1)), action_size=3),
+    ),
+    "entropy of many actions": (
+        Kind.ENTROPY,
+        Severity.WARNING,
+        lambda: run(reports(WINDOW, entropy=0.6), action_size=1000),
+        lambda: run(reports(WINDOW, entropy=0.6), action_size=2),
+    ),
+    "entropy of a choice in several parts": (
+        Kind.ENTROPY,
+        Severity.WARNING,
+        lambda: run(reports(40, entropy=lambda k: 3.0 * 0.9 ** (k - 1)), **PARTS),
+        lambda: run(reports(40, entropy=lambda k: 3.0 * 0.97 ** (k - 1)), **PARTS),
     ),
     "sigma": (
         Kind.ENTROPY,
@@ -199,10 +216,8 @@ CASES = {
     "sigma for nothing": (
         Kind.ENTROPY,
         Severity.WARNING,
-        lambda: run(reports(80, entropy=lambda k: SIGMA - 0.1 * (k - 1), **returns(still))),
-        lambda: run(
-            reports(80, entropy=lambda k: SIGMA - 0.1 * (k - 1), **returns(lambda k: still(k) + k))
-        ),
+        lambda: run(reports(80, **FALLING, **returns(still)), **ONE),
+        lambda: run(reports(80, **FALLING, **returns(lambda k: still(k) + k)), **ONE),
     ),
     "still returns": (
         Kind.RETURNS,
@@ -227,6 +242,12 @@ CASES = {
         Severity.HINT,
         lambda: run(reports(5), device="cuda:0"),
         lambda: run(reports(5), device="cuda:0", actor_parameters=200_000),
+    ),
+    "device for whole episodes": (
+        Kind.DEVICE,
+        Severity.HINT,
+        lambda: run(reports(5), device="cuda:0", steps_per_update=None),
+        lambda: run(reports(5, steps=lambda k: k * 10**6), device="cuda:0", steps_per_update=None),
     ),
     "another device": (
         Kind.DEVICE,

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import itertools
 from typing import Any
 
 import numpy as np
 from gymnasium import spaces
 
+from trpotui.rl.architecture import PolicySpec, Shapes
 from trpotui.rl.normalization import ObservationMoments
-from trpotui.rl.policy import Layer, Policy, SavedPolicy, Score
-from trpotui.rl.spaces import PolicySpec
+from trpotui.rl.policy import Policy, SavedPolicy, Score
 
 CARTPOLE_BOUNDS = np.array([4.8, np.inf, 0.41887903, np.inf], dtype=np.float32)
 CARTPOLE = spaces.Box(-CARTPOLE_BOUNDS, CARTPOLE_BOUNDS)
@@ -25,35 +24,24 @@ def saved_policy(
     hidden_sizes: tuple[int, ...] = (8, 8),
     normalized: bool = False,
     config: dict[str, Any] | None = None,
+    **architecture: Any,
 ) -> SavedPolicy:
     """A policy with weights from a fixed seed, for CartPole unless told otherwise."""
     spec = PolicySpec(
         environment_id=environment_id,
         environment_kwargs=environment_kwargs or {},
         observation_space=observation_space,
-        action_space=action_space or spaces.Discrete(2),
+        action_space=spaces.Discrete(2) if action_space is None else action_space,
         hidden_sizes=hidden_sizes,
-        activation="tanh",
+        **({"activation": "tanh"} | architecture),
     )
     rng = np.random.default_rng(0)
-
-    def layers(sizes: tuple[int, ...]) -> tuple[Layer, ...]:
-        return tuple(
-            (
-                rng.standard_normal((outputs, inputs), dtype=np.float32),
-                rng.standard_normal(outputs, dtype=np.float32),
-            )
-            for inputs, outputs in itertools.pairwise(sizes)
-        )
 
     size = spec.observation_size
     policy = Policy(
         spec=spec,
-        actor=layers(spec.actor_sizes),
-        log_std=rng.standard_normal(spec.actor_sizes[-1], dtype=np.float32)
-        if spec.distribution == "gaussian"
-        else None,
-        critic=layers(spec.critic_sizes),
+        actor=random_arrays(spec.actor_shapes, rng),
+        critic=random_arrays(spec.critic_shapes, rng),
         moments=ObservationMoments(
             mean=rng.standard_normal(size), variance=rng.random(size), count=1234.0, clip=10.0
         )
@@ -71,3 +59,13 @@ def saved_policy(
         versions={"trpotui": "0.1.0", "torch": "2.13.0"},
         created="2026-11-20T08:15:00+00:00",
     )
+
+
+def random_arrays(
+    shapes: Shapes, rng: np.random.Generator, scale: float = 1.0
+) -> dict[str, np.ndarray]:
+    """Arrays of a network, drawn from a normal distribution."""
+    return {
+        name: (scale * rng.standard_normal(shape)).astype(np.float32)
+        for name, shape in shapes.items()
+    }

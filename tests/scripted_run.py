@@ -48,6 +48,8 @@ def started(**changes: Any) -> RunStarted:
         steps_per_update=STEPS_PER_UPDATE,
         actor_parameters=4610,
         critic_parameters=4545,
+        distribution="categorical",
+        action_size=2,
         solved_at=SOLVED_AT,
         first_update=0,
         first_step=0,
@@ -168,6 +170,7 @@ def update_finished(
         explained_variance=0.9 - 0.9 * math.exp(-update / 8),
         grad_norm=step.grad_norm,
         max_kl=step.max_kl,
+        reject_reason=step.reject_reason,
         surrogate_gain=step.surrogate_gain,
         trust_region=step,
     )

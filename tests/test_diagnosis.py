@@ -7,8 +7,10 @@ import pytest
 import scripted_run
 from diagnosis_cases import (
     CASES,
+    FALLING,
     FLAT,
-    SIGMA,
+    ONE,
+    PARTS,
     refusals,
     reports,
     residual,
@@ -127,7 +129,7 @@ def test_returns_need_longer():
 
 def test_returns_that_never_came_are_not_said_to_stand_still():
     none = dict.fromkeys(("return_mean", "return_min", "return_max"))
-    state = run(reports(STILL_UPDATES, entropy=lambda k: SIGMA - 0.1 * (k - 1), **none))
+    state = run(reports(STILL_UPDATES, **FALLING, **none), **ONE)
     assert diagnose(state) == ()
 
 
@@ -162,10 +164,26 @@ def test_a_run_that_was_solved_is_left_in_peace():
     assert diagnose(all_but_solved(480.0)) == ()  # the episodes of training say so as well
 
 
-def test_a_resumed_run_is_not_compared_with_a_uniform_policy():
-    """Its first entropy is that of a policy that had learned already."""
-    low = run(reports(WINDOW, entropy=lambda k: 0.3 if k == 1 else 0.02), first_update=50)
-    assert find(low, Kind.ENTROPY) is None
+def test_a_resumed_run_is_not_judged_by_its_own_first_entropy():
+    """That is the one of a policy that had learned already."""
+    low = reports(WINDOW, entropy=lambda k: 0.3 if k == 1 else 0.04)
+    assert find(run(low), Kind.ENTROPY) is not None
+    assert find(run(low, first_update=50), Kind.ENTROPY) is not None
+    assert find(run(low, first_update=50, **PARTS), Kind.ENTROPY) is None
+    lower = reports(WINDOW, entropy=0.04)
+    assert find(run(lower), Kind.ENTROPY) is not None
+
+
+def test_sigma_of_a_resumed_run_is_compared_with_what_it_went_on_from():
+    falling = reports(80, **FALLING, **returns(still))
+    assert "of what it was at first" in find(run(falling, **ONE), Kind.ENTROPY).title
+    resumed = find(run(falling, first_update=50, **ONE), Kind.ENTROPY)
+    assert "of what it was at the resumption" in resumed.title
+
+
+def test_sigma_need_not_be_one_at_first():
+    small = reports(80, entropy=lambda k: -3.7 - 0.1 * (k - 1), **returns(still))
+    assert find(run(small, **ONE), Kind.ENTROPY) is not None
 
 
 def test_a_change_by_hand_asks_for_new_evidence():

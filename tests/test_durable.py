@@ -116,7 +116,7 @@ def test_a_file_system_that_cannot_sync_directories_is_good_enough(target, monke
 
 
 def test_a_disk_that_gives_back_something_else_is_noticed(target, monkeypatch):
-    monkeypatch.setattr(Path, "read_bytes", lambda _: NEW[:-1] + b"?")
+    monkeypatch.setattr(durable, "read_bytes", lambda _: NEW[:-1] + b"?")
     with pytest.raises(OSError, match="read back"):
         durable.write_bytes(target, NEW)
     monkeypatch.undo()
@@ -220,6 +220,34 @@ durable.append_line(path, b"two\\n")
     )
     assert result.stdout == "4\n4\n"
     assert path.read_bytes() == b"one\ntwo\n"
+
+
+@pytest.mark.parametrize("torn", [b"tw", b"x" * 3_000_000])
+@pytest.mark.parametrize("before", [b"", b"one\n"])
+def test_what_was_left_of_a_torn_line_is_cut_off_before_the_next_one(tmp_path, before, torn):
+    path = tmp_path / "log"
+    path.write_bytes(before + torn)
+    durable.append_line(path, b"two\n")
+    assert path.read_bytes() == before + b"two\n"
+
+
+def test_a_disk_that_takes_a_part_at_a_time_gets_all_of_it(target, monkeypatch):
+    real = os.write
+    monkeypatch.setattr(os, "write", lambda file, data: real(file, bytes(data[:7])))
+    durable.write_bytes(target, NEW)
+    assert target.read_bytes() == NEW
+
+
+def test_a_disk_that_takes_nothing_is_full(target, monkeypatch):
+    monkeypatch.setattr(os, "write", lambda *_: 0)
+    with pytest.raises(OSError, match="No space left"):
+        durable.write_bytes(target, NEW)
+    assert target.read_bytes() == OLD
+
+
+def test_forcing_a_file_to_the_disk_that_is_not_there_is_nothing_to_do(tmp_path):
+    durable.sync(tmp_path / "missing")
+    assert names(tmp_path) == []
 
 
 def test_leftovers_are_only_what_this_module_makes(tmp_path):

@@ -34,12 +34,24 @@ def test_the_core_does_import_torch_where_it_needs_it():
     assert "torch" in modules_after("import trpotui.rl.trainer")
 
 
-@pytest.mark.parametrize("module", ["trpotui.viewer", "trpotui.telemetry", "trpotui.rl.policy"])
+@pytest.mark.parametrize(
+    "module", ["trpotui.viewer", "trpotui.telemetry", "trpotui.rl.policy", "trpotui.plots.text"]
+)
 def test_acting_and_showing_need_no_torch(module):
     assert "torch" not in modules_after(f"import {module}")
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["train", "--help"], ["--version"]])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--help"],
+        ["train", "--help"],
+        ["eval", "--help"],
+        ["export", "--help"],
+        ["plot", "--help"],
+        ["--version"],
+    ],
+)
 def test_help_waits_for_nothing_heavy(arguments):
     code = (
         "import contextlib, io\nfrom trpotui.cli import run\n"

@@ -42,8 +42,7 @@ def test_the_names_are_those_that_runs_are_written_by():
     for name in ("CONFIG", "METRICS", "POLICY", "BEST", "CHECKPOINT", "PREVIOUS", "LOG", "CRASH"):
         assert getattr(files, name) == getattr(written, name)
     assert set(written._OF_A_RUN) == files.MAKES_A_RUN
-    assert {*files.ABOUT, files.LIVE_EDITS} == set(written._ABOUT)
-    assert files.LIVE_EDITS == config_module.LIVE_EDITS
+    assert {*files.ABOUT, *config_module.BESIDE_CONFIG} == set(written._ABOUT)
     assert (files.LOCK, files.WRITER) == (written.lock.LOCK, written.lock.WRITER)
     assert files.LEFTOVER == (trpotui.durable._PREFIX, trpotui.durable._SUFFIX)
 
@@ -320,6 +319,28 @@ def test_a_run_that_all_its_steps_were_done_of_is_finished(tmp_path):
     make_run(tmp_path, list(scripted_run.training(scripted_run.UPDATES)))
     run = only(tmp_path)
     assert (run.condition, run.note) == (Condition.FINISHED, "all steps done")
+
+
+@pytest.mark.parametrize(
+    ("settings", "finished"),
+    [
+        ({"total_episodes": 1}, True),
+        ({"total_episodes": 10**6}, False),
+        ({"total_episodes": 0}, False),
+        ({"rollout_episodes": 2, "total_steps": 97 * 1024 + 1}, False),
+        ({"rollout_episodes": 2, "total_steps": 97 * 1024}, True),
+        ({"rollout_episodes": 2, "total_episodes": 10**6}, False),
+        ({"rollout_episodes": 2, "total_episodes": 1}, True),
+    ],
+)
+def test_a_run_can_be_finished_by_its_episodes(tmp_path, settings, finished):
+    config = config_with(**({"total_steps": 10**9} | settings))
+    make_run(tmp_path, list(scripted_run.training(scripted_run.UPDATES)), config=config)
+    run = only(tmp_path)
+    assert (run.condition is Condition.FINISHED) == finished
+    if finished:
+        what = "episodes" if "total_episodes" in settings else "steps"
+        assert run.note == f"all {what} done"
 
 
 def test_a_solved_run_is_finished(tmp_path):

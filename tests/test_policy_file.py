@@ -30,6 +30,11 @@ GAUSSIAN = {
     "observation_space": spaces.Box(-8, 8, (3,)),
     "action_space": spaces.Box(-2, 2, (1,)),
 }
+IMAGES = {
+    "observation_space": spaces.Box(0, 255, (36, 36, 1), np.uint8),
+    "hidden_sizes": (),
+    "network": "cnn",
+}
 SAMPLES = {
     "categorical": {},
     "gaussian": GAUSSIAN | {"normalized": True},
@@ -46,14 +51,19 @@ SAMPLES = {
     "unbounded integers": {
         "observation_space": spaces.Box(-np.inf, np.inf, (2,), np.int64),
     },
+    "clipped relu": {"activation": "relu", "logit_clip": 20.0},
+    "state-dependent sigma": GAUSSIAN | {"exploration": "state_dependent"},
+    "gsde": GAUSSIAN | {"exploration": "gsde", "sde_interval": 8},
+    "convolutional": IMAGES,
+    "convolutional, channels first": IMAGES
+    | {"observation_space": spaces.Box(0, 255, (1, 36, 36), np.uint8), "hidden_sizes": (4,)},
     "keyword arguments": {"environment_kwargs": {"a": [1, 2.5, None, True], "b": {"c": "d\ne"}}},
 }
 
 
 def arrays_of(policy):
-    yield from (array for layer in (*policy.actor, *policy.critic) for array in layer)
-    if policy.log_std is not None:
-        yield policy.log_std
+    yield from policy.actor.values()
+    yield from policy.critic.values()
     if policy.moments is not None:
         yield policy.moments.mean
         yield policy.moments.variance
@@ -71,6 +81,12 @@ def assert_same(saved, other):
     assert (ours is None) == (theirs is None)
     if ours is not None:
         assert (ours.count, ours.clip) == (theirs.count, theirs.clip)
+
+
+def with_actor(saved, **arrays):
+    """The same policy with other arrays in its actor."""
+    policy = dataclasses.replace(saved.policy, actor={**saved.policy.actor, **arrays})
+    return dataclasses.replace(saved, policy=policy)
 
 
 def refusal(path) -> str:
@@ -99,11 +115,8 @@ def test_what_is_written_is_read_bit_for_bit(path, sample):
 def test_every_finite_bit_pattern_survives(path):
     saved = saved_policy()
     odd = np.array([-0.0, 1e-45, -1e-45, 3.4028235e38, -3.4028235e38, 1 / 3, 0, 1], np.float32)
-    odd_layer = (saved.policy.actor[0][0], odd)
-    actor = (odd_layer, *saved.policy.actor[1:])
-    saved = dataclasses.replace(saved, policy=dataclasses.replace(saved.policy, actor=actor))
-    write_policy(path, saved)
-    assert read_policy(path).policy.actor[0][1].tobytes() == odd.tobytes()
+    write_policy(path, with_actor(saved, **{"0.bias": odd}))
+    assert read_policy(path).policy.actor["0.bias"].tobytes() == odd.tobytes()
 
 
 def test_a_policy_without_a_score_has_none_when_read(path):
@@ -144,9 +157,7 @@ def test_views_of_a_large_vector_do_not_take_it_into_the_file(path):
         start[:] = array
         return start
 
-    (weight, bias), *others = saved.policy.actor
-    actor = ((view(weight), bias), *others)
-    saved = dataclasses.replace(saved, policy=dataclasses.replace(saved.policy, actor=actor))
+    saved = with_actor(saved, **{"0.weight": view(saved.policy.actor["0.weight"])})
     write_policy(path, saved)
     assert path.stat().st_size < 20_000
     assert_same(read_policy(path), saved)
@@ -185,12 +196,9 @@ def test_what_could_not_be_read_again_is_not_written(path, change):
 
 def test_weights_of_another_precision_are_not_rounded_but_refused():
     saved = saved_policy()
-    (weight, bias), *others = saved.policy.actor
-    actor = ((weight.astype(np.float64), bias), *others)
+    weight = saved.policy.actor["0.weight"].astype(np.float64)
     with pytest.raises(RunError, match=r"float64 instead of torch\.float32"):
-        policy_bytes(
-            dataclasses.replace(saved, policy=dataclasses.replace(saved.policy, actor=actor))
-        )
+        policy_bytes(with_actor(saved, **{"0.weight": weight}))
 
 
 def test_a_missing_file(path):
@@ -299,11 +307,11 @@ def test_a_file_that_was_cut_off_anywhere_is_refused(path):
 def test_a_flipped_bit_of_a_weight_is_noticed_though_torch_does_not(path):
     saved = saved_policy()
     data = bytearray(policy_bytes(saved))
-    at = data.find(saved.policy.actor[1][0].tobytes())
+    at = data.find(saved.policy.actor["1.weight"].tobytes())
     data[at] ^= 1
     path.write_bytes(data)
     loaded = torch.load(path, weights_only=True)["actor"]["1.weight"].numpy()
-    assert loaded.tobytes() != saved.policy.actor[1][0].tobytes()
+    assert loaded.tobytes() != saved.policy.actor["1.weight"].tobytes()
     assert "is damaged" in refusal(path)
     assert "CRC" in refusal(path)
 
@@ -409,7 +417,7 @@ def test_an_unknown_environment_names_the_nearest(path):
 
 def test_an_unknown_namespace_is_a_missing_package(path):
     message = environment_refusal(saved_policy(environment_id="Zzzz/Qqqq-v5"), path)
-    assert message.endswith("the package that provides 'Zzzz/' is not installed")
+    assert "the package that provides 'Zzzz/' is not installed; --import MODULE" in message
 
 
 def test_a_module_that_the_id_names_is_not_imported(path, tmp_path, monkeypatch):

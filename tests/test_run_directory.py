@@ -18,10 +18,12 @@ import torch
 from policy_samples import saved_policy
 
 import trpotui
+from trpotui import durable
 from trpotui.config import RunConfig, build
 from trpotui.errors import RequestError, RunError
 from trpotui.policy_file import read_policy
-from trpotui.run_directory import RunDirectory
+from trpotui.run_directory import RunDirectory, lock
+from trpotui.run_directory import metrics as metrics_file
 
 CONFIG = RunConfig(algorithm="trpo", environment_id="CartPole-v1", seed=3)
 NOW = datetime(2026, 11, 20, 8, 15, tzinfo=UTC)
@@ -218,7 +220,8 @@ def test_after_closing_once_or_twice_another_may_write(run):
         assert "is being written" in refusal(RunDirectory.open, other.path)
 
 
-def test_a_process_that_died_and_left_its_number_is_not_blamed(run):
+def test_a_process_that_died_and_left_its_number_is_not_blamed(run, monkeypatch):
+    monkeypatch.setattr(lock, "PATIENCE", 0.0)
     dead = subprocess.Popen([sys.executable, "-c", ""])
     dead.wait()
     (run.path / ".writer").write_text(f"{dead.pid}\n")
@@ -334,7 +337,79 @@ def test_a_full_disk_is_an_os_error(run):
         run.append_metrics({"update": 1})
 
 
+def fill_disk_of(path: Path) -> None:
+    path.symlink_to("/dev/full")
+
+
+def test_rows_that_a_full_disk_did_not_take_come_with_the_next_one(run):
+    path = run.path / "metrics.jsonl"
+    fill_disk_of(path)
+    for update in (1, 2):
+        with pytest.raises(OSError, match="No space left"):
+            run.append_metrics({"update": update})
+    path.unlink()
+    run.append_metrics({"update": 3})
+    assert rows(run) == [{"update": 1}, {"update": 2}, {"update": 3}]
+
+
+def test_a_checkpoint_is_never_ahead_of_its_metrics(run):
+    path = run.path / "metrics.jsonl"
+    fill_disk_of(path)
+    with pytest.raises(OSError, match="No space left"):
+        run.append_metrics({"update": 1})
+    with pytest.raises(OSError, match="No space left"):
+        run.save_checkpoint(state(1))
+    assert not (run.path / "checkpoint.pt").exists()
+    path.unlink()
+    run.save_checkpoint(state(1))
+    assert rows(run) == [{"update": 1}]
+    assert run.load_checkpoint()[0]["update"] == 1
+
+
+def test_the_oldest_of_very_many_rows_that_wait_are_lost(run, monkeypatch):
+    monkeypatch.setattr(metrics_file, "MOST_WAITING", 3)
+    run.close()
+    with RunDirectory.open(run.path) as directory:
+        fill_disk_of(run.path / "metrics.jsonl")
+        for update in range(1, 6):
+            with pytest.raises(OSError, match="No space left"):
+                directory.append_metrics({"update": update})
+        (run.path / "metrics.jsonl").unlink()
+        directory.append_metrics({"update": 6})
+    assert [row["update"] for row in rows(run)] == [4, 5, 6]
+
+
+@pytest.mark.parametrize(
+    ("last", "missing"), [(3, None), (4, "lacks update 4"), (6, "lacks updates 4 to 6")]
+)
+def test_what_the_metrics_lack_is_said(run, last, missing):
+    for update in (1, 2, 3):
+        run.append_metrics({"update": update})
+    assert run.truncate_metrics(last) == (missing and f"metrics.jsonl {missing}")
+
+
+def test_metrics_that_cannot_be_read_are_a_refusal(run):
+    (run.path / "metrics.jsonl").mkdir()
+    assert refusal(run.truncate_metrics, 1) == (
+        f"{run.path} cannot be used as a run directory: Is a directory"
+    )
+
+
 # policies
+
+
+def test_a_best_policy_that_a_full_disk_did_not_take_comes_with_the_next_save(run):
+    for save in (
+        lambda: run.save_checkpoint(state(1)),
+        lambda: run.save_policy(saved_policy(), best=False),
+    ):
+        (run.path / "best.pt").mkdir()  # nothing can be renamed to that
+        with pytest.raises(OSError, match="no regular file"):
+            run.save_policy(dataclasses.replace(saved_policy(), updates=33), best=True)
+        (run.path / "best.pt").rmdir()
+        save()
+        assert read_policy(run.path / "best.pt").updates == 33
+        (run.path / "best.pt").unlink()
 
 
 def test_the_latest_policy_is_kept_and_the_best(run):
@@ -354,7 +429,7 @@ def test_a_policy_that_is_not_finite_replaces_nothing(run):
     run.save_policy(saved_policy(), best=True)
     before = (run.path / "policy.pt").read_bytes()
     broken = saved_policy()
-    broken.policy.critic[0][1][0] = math.nan
+    broken.policy.critic["0.bias"][0] = math.nan
     with pytest.raises(RunError, match="not finite"):
         run.save_policy(broken, best=True)
     assert (run.path / "policy.pt").read_bytes() == before
@@ -443,6 +518,26 @@ def test_after_a_good_resume_the_generations_go_on(run):
         resumed.save_checkpoint(state(2))
         cut(run.path / "checkpoint.pt")
         assert resumed.load_checkpoint()[0]["update"] == 1
+
+
+def test_a_checkpoint_that_the_disk_has_lost_does_not_keep_the_next_one_from_being_saved(
+    run, monkeypatch
+):
+    run.save_checkpoint(state(1))
+    run.save_checkpoint(state(2))
+    real = durable.read_bytes
+
+    def unreadable(path):
+        if path.name == "checkpoint.pt":
+            raise OSError(errno.EIO, "Input/output error")
+        return real(path)
+
+    monkeypatch.setattr(durable, "read_bytes", unreadable)
+    run.save_checkpoint(state(3))
+    monkeypatch.undo()
+    assert run.load_checkpoint()[0]["update"] == 3
+    (run.path / "checkpoint.pt").unlink()
+    assert run.load_checkpoint()[0]["update"] == 1
 
 
 def test_a_checkpoint_that_someone_removed_is_written_anew(run):

@@ -28,7 +28,7 @@ def test_an_update_is_told_in_a_sentence():
     assert text(report) == "update 18: KL 0.0093 of 0.0100, full step accepted, return 271"
     step = scripted_run.accepted_step(18, backtracks=2)
     report = update_finished(18, step=dataclasses.replace(step, kl=2e-5), return_mean=None)
-    assert text(report) == "update 18: KL 2.0e-05 of 0.0100, 0.64 of the step accepted at try 3"
+    assert text(report) == "update 18: KL 2.0e-05 of 0.0100, 0.64 of the step at try 3"
     assert log_line(report).tone is Tone.PLAIN
     plain = update_finished(3, return_mean=None, max_kl=None, kl=0.0071)
     plain = dataclasses.replace(plain, trust_region=None)
@@ -54,6 +54,8 @@ def test_other_events_are_told_too():
     start = scripted_run.started(total_steps=1000)
     told = "training trpo on CartPole-v1: 1,000 steps, 16 environments, seed 0, cpu"
     assert text(start) == told
+    limited = dataclasses.replace(start, total_episodes=1500)
+    assert "CartPole-v1: 1,500 episodes (or 1,000 steps), 16" in text(limited)
     resumed = dataclasses.replace(start, first_update=7)
     assert text(resumed) == f"{told}, going on after update 7"
     score = dataclasses.replace(scripted_run.evaluation_finished(4), mean=10.0, std=1.0)
@@ -79,7 +81,7 @@ def test_the_end_is_told_with_its_reason(reason):
         best_std=2.0,
         best_episodes=100,
     )
-    word = {"solved": "solved", "stopped": "stopped", "steps_reached": "finished"}[reason]
+    word = {"solved": "solved", "stopped": "stopped"}.get(reason, "finished")
     told = f"{word} after 3,072 steps and 1.2 s"
     assert text(end) == f"{told}, best 480.0 over 100 episodes"
     assert text(dataclasses.replace(end, best_mean=None)) == told

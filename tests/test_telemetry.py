@@ -3,6 +3,7 @@
 import dataclasses
 import math
 import time
+from pathlib import Path
 
 import pytest
 import scripted_run
@@ -16,11 +17,14 @@ from trpotui.events import (
     HyperparametersChanged,
     LineSearchTry,
     RejectReason,
+    RunFinished,
     RunStarted,
+    StopReason,
     TrustRegionStep,
     UpdateFinished,
     metrics_row,
 )
+from trpotui.run_log import Tone
 from trpotui.series import CAPACITY
 from trpotui.telemetry import (
     LOG_LINES,
@@ -29,6 +33,7 @@ from trpotui.telemetry import (
     Curves,
     Mark,
     RunState,
+    failed,
     fold,
     fold_all,
 )
@@ -43,6 +48,8 @@ STARTED = RunStarted(
     steps_per_update=100,
     actor_parameters=10,
     critic_parameters=9,
+    distribution="categorical",
+    action_size=2,
     solved_at=475.0,
     first_update=0,
     first_step=0,
@@ -81,6 +88,46 @@ def test_speed_and_time_left_follow_from_steps_and_seconds():
     assert state.steps == 300
     assert state.steps_per_second == 150.0
     assert state.seconds_left == pytest.approx(700 / 150)
+
+
+def test_share_and_time_left_follow_whichever_limit_is_nearer():
+    steps = fold(fold(RunState(), STARTED), UPDATE)
+    assert (steps.share, steps.planned_steps) == (pytest.approx(0.3), 1000)
+    episodes = UPDATE.episodes
+    assert episodes > 0
+    limited = dataclasses.replace(STARTED, total_episodes=2 * episodes)
+    state = fold(fold(RunState(), limited), UPDATE)
+    assert state.share == pytest.approx(0.5)
+    assert state.seconds_left == pytest.approx(UPDATE.seconds)
+    assert state.planned_steps is None  # not known: it depends on how long the episodes become
+    far = fold(fold(RunState(), dataclasses.replace(STARTED, total_episodes=10**9)), UPDATE)
+    assert (far.share, far.planned_steps) == (steps.share, steps.planned_steps)
+
+
+@pytest.mark.parametrize("reason", [StopReason.STEPS_REACHED, StopReason.EPISODES_REACHED])
+def test_run_that_used_its_budget_is_complete_and_another_is_not(reason):
+    state = fold(fold(RunState(), STARTED), UPDATE)
+    finished = RunFinished(
+        reason=reason,
+        update=3,
+        steps=300,
+        episodes=9,
+        seconds=2.0,
+        best_mean=None,
+        best_std=None,
+        best_episodes=None,
+    )
+    assert fold(state, finished).share == 1.0
+    stopped = dataclasses.replace(finished, reason=StopReason.STOPPED)
+    assert fold(state, stopped).share == pytest.approx(0.3)
+
+
+def test_nothing_is_done_before_the_first_update():
+    started = dataclasses.replace(STARTED, total_episodes=5)
+    state = fold(RunState(), started)
+    assert (state.share, state.planned_steps, RunState().share) == (0.0, None, 0.0)
+    resumed = fold(RunState(), dataclasses.replace(STARTED, first_step=250))
+    assert resumed.share == pytest.approx(0.25)
 
 
 def test_nothing_is_claimed_before_it_is_known():
@@ -290,9 +337,29 @@ def test_metrics_hold_the_trust_region_step_and_the_evaluation():
         surrogate_gain=0.0,
         reject_reason=RejectReason.KL_TOO_LARGE,
     )
-    row = metrics_row(dataclasses.replace(UPDATE, trust_region=step), EVALUATION)
+    report = dataclasses.replace(UPDATE, reject_reason=step.reject_reason, trust_region=step)
+    row = metrics_row(report, EVALUATION)
     assert row["backtracks"] == 2
     assert row["accepted"] is False
     assert row["reject_reason"] == "kl_too_large"
     assert row["cg_residual"] == 0.01
     assert (row["eval_return"], row["eval_std"]) == (10.0, 1.0)
+
+
+def test_a_failure_says_why_and_where_its_traceback_is():
+    state = fold_all(training(3))
+    bad = failed(state, "the pole has snapped", Path("runs/a/crash.log"))
+    assert bad.failure == "the pole has snapped"
+    assert [line.text for line in bad.log[-2:]] == [
+        "failed: the pole has snapped",
+        "the traceback is in runs/a/crash.log",
+    ]
+    assert {line.tone for line in bad.log[-2:]} == {Tone.ERROR}
+    assert (state.failure, bad.curves, bad.update) == (None, state.curves, state.update)
+    assert fold(bad, started()).failure is None, "of another run"
+
+
+def test_a_traceback_that_the_failure_names_is_not_named_again():
+    message = "the run failed: ValueError: no; details are in runs/a/crash.log"
+    log = failed(RunState(), message, Path("runs/a/crash.log")).log
+    assert [line.text for line in log] == [f"failed: {message}"]

@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 from collections.abc import Iterable, Mapping
+from copy import copy
 from typing import Annotated, Any, Literal, TypeVar
 
 import annotated_types
@@ -45,18 +46,55 @@ class SharedHyperparameters:
     rollout_steps: int = Field(
         default=128, ge=1, le=1_000_000, description="steps per environment and update"
     )
+    rollout_episodes: int = Field(
+        default=0,
+        ge=0,
+        le=100_000,
+        description="whole episodes per environment and update; 0: rollout_steps steps instead",
+    )
     gamma: float = Field(default=0.99, ge=0, le=1, description="discount per step")
+    advantage: Literal["gae", "td", "n_step", "monte_carlo"] = Field(
+        default="gae",
+        description="how advantages are estimated: generalised advantage estimation, one step and "
+        "then the critic, n_steps and then the critic, or the whole return",
+    )
     gae_lambda: float = Field(
         default=0.95,
         ge=0,
         le=1,
         description="decay of generalised advantage estimation; 0 one-step, 1 Monte Carlo",
     )
+    n_steps: int = Field(
+        default=5, ge=1, le=1_000_000, description="rewards before the critic's value in n_step"
+    )
     hidden_sizes: HiddenSizes = Field(
         default=(64, 64), description="width of each hidden layer of actor and critic, e.g. 64,64"
     )
     activation: Literal["tanh", "relu"] = Field(
         default="tanh", description="nonlinearity of the hidden layers"
+    )
+    network: Literal["mlp", "cnn", "gru", "lstm"] = Field(
+        default="mlp",
+        description="what comes before the hidden layers: nothing, the convolutional network of "
+        "Mnih et al. 2015 for images, or a recurrent cell that remembers",
+    )
+    memory_size: int = Field(
+        default=64, ge=1, le=4096, description="cells of a recurrent network (gru, lstm)"
+    )
+    orthogonal_init: bool = Field(
+        default=True,
+        description="orthogonal initial weights with a small policy head; else uniform ones",
+    )
+    exploration: Literal["independent", "state_dependent", "gsde"] = Field(
+        default="independent",
+        description="where a Gaussian policy's log sigma comes from: parameters of its own, the "
+        "network's outputs, or generalised state-dependent exploration",
+    )
+    sde_interval: int = Field(
+        default=1, ge=1, le=1_000_000, description="steps for which gsde keeps its noise"
+    )
+    logit_clip: float = Field(
+        default=0.0, ge=0, le=1000, description="bound on a discrete policy's logits; 0 for none"
     )
     initial_log_std: float = Field(
         default=0.0,
@@ -73,8 +111,21 @@ class SharedHyperparameters:
     normalize_advantages: bool = Field(
         default=True, description="centre and scale the advantages of a batch"
     )
+    reward_shift: float = Field(
+        default=0.0,
+        ge=-1e6,
+        le=1e6,
+        description="added to rewards before they are scaled; what is shown stays as it is",
+    )
     reward_scale: float = Field(
         default=1.0, gt=0, le=1e6, description="rewards are multiplied by this before learning"
+    )
+    normalize_rewards: bool = Field(
+        default=False,
+        description="divide rewards by the running deviation of their discounted sum",
+    )
+    reward_clip: float = Field(
+        default=10.0, gt=0, le=1e6, description="bound on the size of normalised rewards"
     )
     critic: Literal["gauss_newton", "adam"] = Field(
         default="gauss_newton",
@@ -97,13 +148,32 @@ class SharedHyperparameters:
     )
 
 
+def shared_field(name: str, *, default: object) -> Any:
+    """A field of `SharedHyperparameters` as it is, but for its default in one algorithm."""
+    fields: dict[str, FieldInfo] = SharedHyperparameters.__pydantic_fields__  # type: ignore[attr-defined]
+    info = copy(fields[name])
+    info.default = default
+    return info
+
+
 FIXED_WHILE_RUNNING = (
     "rollout_steps",
+    "rollout_episodes",
     "hidden_sizes",
     "activation",
+    "network",
+    "memory_size",
+    "orthogonal_init",
+    "exploration",
+    "sde_interval",
+    "logit_clip",
     "initial_log_std",
     "normalize_observations",
     "observation_clip",
+    "normalize_rewards",
+    "optimizer",
+    "adam_epsilon",
+    "initial_penalty",
 )
 """Hyperparameters that shape what is already built when a run has started."""
 
@@ -111,6 +181,17 @@ FIXED_WHILE_RUNNING = (
 LIVE_EDITS = "live_edits"
 """Key beside a saved configuration: what was changed while the run went on, as a list of `update`,
 the number of updates done by then, and `values`, by name."""
+FIRST_TOTAL_STEPS = "first_total_steps"
+"""Key beside a saved configuration: its `total_steps` before the first of those edits changed it.
+A schedule that spans the run depends on it."""
+REPEATS = "repeats"
+"""Key beside the configuration of a run that repeats another: that `run`, the `edits` that were
+made to it, and `resumed_after`, how many updates, if it was resumed and that not exactly."""
+NOT_EXACT = "not_exact"
+"""Key beside a saved configuration: where the run was resumed, but not as if nothing had happened,
+as a list of `update`, the number of updates done by then, and `reason`."""
+BESIDE_CONFIG = (LIVE_EDITS, FIRST_TOTAL_STEPS, REPEATS, NOT_EXACT)
+"""All that may lie beside the fields of a saved configuration."""
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -131,6 +212,9 @@ class RunConfig:
     total_steps: int = Field(
         default=100_000, ge=1, le=10**12, description="environment steps of the whole run"
     )
+    total_episodes: int = Field(
+        default=0, ge=0, le=10**12, description="episodes that end the run too; 0: steps alone do"
+    )
     n_envs: int = Field(default=16, ge=1, le=65_536, description="environments stepped together")
     eval_every: int = Field(
         default=10, ge=0, le=10**9, description="updates between evaluations; 0 never evaluates"
@@ -149,7 +233,21 @@ class RunConfig:
         default=True, description="end the run at the environment's registered reward threshold"
     )
     checkpoint_seconds: float = Field(
-        default=30.0, gt=0, le=86_400, description="seconds between checkpoints"
+        default=30.0,
+        gt=0,
+        le=86_400,
+        description="seconds between checkpoints; more where one takes over a hundredth of that",
+    )
+    checkpoint_updates: int = Field(
+        default=0,
+        ge=0,
+        le=10**9,
+        description="updates between checkpoints, whatever those cost; 0: seconds alone count",
+    )
+    seed_episodes: bool = Field(
+        default=False,
+        description="seed every training episode, so that runs can be resumed exactly of an "
+        "environment that keeps its randomness to itself; a native vector form is not seeded",
     )
     torch_threads: int = Field(
         default=0, ge=0, le=1024, description="torch threads; 0 chooses by batch and network size"

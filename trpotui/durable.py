@@ -3,6 +3,9 @@
 A file is written beside its target under a temporary name, forced to the disk, read back, and only
 then renamed over the target. Whoever opens the target, also after a power loss in the middle, finds
 the old content or the new one. Files that grow do so by whole lines.
+
+Everything goes through the functions of `os`, one call for each thing that the disk may refuse, so
+that tests can let each of them fail.
 """
 
 from __future__ import annotations
@@ -16,6 +19,9 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 _PREFIX, _SUFFIX = ".writing-", ".tmp"
+_CHUNK = 1 << 20
+_MODE = 0o666  # of new files, less the umask
+_BINARY = getattr(os, "O_BINARY", 0)
 
 
 def write_bytes(
@@ -53,22 +59,60 @@ def write_bytes(
 
 
 def append_line(path: Path, line: bytes) -> None:
-    """Add a line to `path`, or nothing if it does not fit, so that the next one starts a line.
+    """Add a line, or several, to `path`, or nothing if it does not fit.
+
+    What an earlier writer left of a line that it could not finish is cut off first, so that every
+    line stays one.
 
     Raises:
-        OSError: the line was not added.
+        OSError: nothing was added, or less than a line, which the next call cuts off.
     """
-    written = 0
-    with path.open("ab", buffering=0) as file:
-        before = file.tell()
+    descriptor = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | _BINARY, _MODE)
+    try:
+        end, written = _end_of_lines(descriptor), 0
         try:
-            written = file.write(line)
+            written = os.write(descriptor, line)
         finally:
             if written < len(line):
                 with contextlib.suppress(OSError):
-                    file.truncate(before)
+                    os.ftruncate(descriptor, end)
+    finally:
+        os.close(descriptor)
     if written < len(line):
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+        raise _no_space(path)
+
+
+def sync(path: Path) -> None:
+    """Force `path`, content and name, to the disk; nothing to do where there is no such file.
+
+    Raises:
+        OSError: it may not be on the disk.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDWR | _BINARY)
+    except FileNotFoundError:
+        return
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+    _sync_directory(path.parent)
+
+
+def read_bytes(path: Path) -> bytes:
+    """The content of `path`.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    descriptor = os.open(path, os.O_RDONLY | _BINARY)
+    try:
+        parts = []
+        while part := os.read(descriptor, _CHUNK):
+            parts.append(part)
+        return b"".join(parts)
+    finally:
+        os.close(descriptor)
 
 
 def write_json(path: Path, value: Mapping[str, object]) -> None:
@@ -90,7 +134,7 @@ def read_json(path: Path) -> dict[str, object]:
         ValueError: its content is no JSON object.
     """
     try:
-        value = json.loads(path.read_bytes())
+        value = json.loads(read_bytes(path))
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
     if not isinstance(value, dict):
@@ -111,18 +155,43 @@ def remove_leftovers(directory: Path) -> None:
 def _write_new(path: Path, data: bytes) -> None:
     """Create `path`, which must not exist, and force `data` to the disk."""
     # not tempfile: its files are private to the user, and a policy should obey the umask
-    with path.open("xb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _BINARY, _MODE)
+    try:
+        rest = memoryview(data)
+        while rest:  # a call may take a part only
+            written = os.write(descriptor, rest)
+            if written == 0:
+                raise _no_space(path)
+            rest = rest[written:]
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _no_space(path: Path) -> OSError:
+    return OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
 
 
 def _read_back(path: Path, data: bytes) -> bytes:
     """The content of `path`; raises OSError when it is not `data`."""
-    written = path.read_bytes()
+    written = read_bytes(path)
     if written != data:
         raise OSError(errno.EIO, "what was read back differs from what was written", str(path))
     return written
+
+
+def _end_of_lines(descriptor: int) -> int:
+    """Where the last whole line of a file ends; what follows it is cut off."""
+    size = end = os.fstat(descriptor).st_size
+    newline = -1
+    while end > 0 and newline < 0:
+        start = max(end - _CHUNK, 0) if end < size else end - 1  # nearly always the last byte
+        os.lseek(descriptor, start, os.SEEK_SET)
+        newline = os.read(descriptor, end - start).rfind(b"\n")
+        end = start + newline + 1 if newline >= 0 else start
+    if end < size:
+        os.ftruncate(descriptor, end)
+    return end
 
 
 def _sync_directory(directory: Path) -> None:

@@ -22,6 +22,14 @@ from pydantic.dataclasses import dataclass as checked_dataclass
 
 from trpotui.config import STRICT
 from trpotui.errors import EnvironmentFaultError, RequestError, RunError
+from trpotui.pacing import FASTEST, SLOWEST
+from trpotui.rl.observations import (
+    Observations,
+    UnfitObservationError,
+    batched,
+    check_row,
+    checked,
+)
 from trpotui.rl.policy import ACTION_STREAM, Policy
 
 DEFAULT_FPS = 30.0
@@ -31,9 +39,6 @@ LONGEST_EPISODE = 1_000_000
 """Steps after which an episode that nobody is watching counts as endless."""
 
 T = TypeVar("T")
-
-SLOWEST, FASTEST = 0.25, 16.0
-"""Speeds of playing, in multiples of the environment's own frame rate."""
 
 
 @checked_dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -97,8 +102,9 @@ class EpisodePlayer:
         self.total = 0.0
         """Return so far."""
         self.ended = True
-        self._rng: np.random.Generator | None = None
-        self._observation: NDArray[Any] = np.zeros(0)
+        self._session = policy.session(1)
+        self._starts = np.ones(1, dtype=np.bool_)
+        self._observation: Observations = np.zeros(0)
         self._environment = _make(policy, render_mode)
 
     @property
@@ -109,7 +115,7 @@ class EpisodePlayer:
         return fps if 0 < fps < math.inf else DEFAULT_FPS
 
     @property
-    def observation(self) -> NDArray[Any]:
+    def observation(self) -> Observations:
         """What the policy sees before its next step."""
         return self._observation
 
@@ -121,8 +127,10 @@ class EpisodePlayer:
         """
         self.episode, self.steps, self.total = episode, 0, 0.0
         self.seed = self.options.seed + episode - 1
-        if self.options.stochastic:
-            self._rng = np.random.default_rng([self.seed, ACTION_STREAM])
+        stream = [self.seed, ACTION_STREAM]
+        rng = np.random.default_rng(stream) if self.options.stochastic else None
+        self._session = self.policy.session(1, rng)
+        self._starts[:] = True
         answer = self._call(lambda: self._environment.reset(seed=self.seed))
         if not isinstance(answer, tuple) or len(answer) != 2:
             raise self._fault("did not return an observation and an info")
@@ -136,7 +144,9 @@ class EpisodePlayer:
             EnvironmentFaultError: the environment raised or handed out bad data.
             RunError: the policy's action is not a finite number.
         """
-        action = self.policy.act(self._observation[None], self._rng)[0]  # a batch of one
+        raw = self._session.act(self._inputs(), self._starts)
+        self._starts[:] = False
+        action = self.policy.decoder.decode(raw)[0]
         if not np.isfinite(action).all():
             raise RunError(
                 f"the policy's action for step {self.steps + 1} of episode {self.episode} "
@@ -159,6 +169,16 @@ class EpisodePlayer:
             raise self._fault("returned a reward that is not finite")
         self.total = total
         self._observation = self._checked(observation)
+
+    def outlook(self) -> tuple[NDArray[np.float32], float]:
+        """Distribution parameters [K] of the next action, and the critic's estimate."""
+        inputs = self._inputs()
+        parameters = self._session.parameters(inputs, self._starts)[0]
+        return parameters, float(self._session.values(inputs, self._starts)[0])
+
+    def _inputs(self) -> NDArray[np.float32]:
+        """What the networks see before the next step [1, D]."""
+        return self.policy.network_inputs(batched(self._observation))
 
     def frame(self) -> NDArray[np.uint8]:
         """The picture [H, W, 3] of the current state.
@@ -201,26 +221,12 @@ class EpisodePlayer:
                 f"in {self._where()}{_because(error)}"
             ) from error
 
-    def _checked(self, observation: object) -> NDArray[Any]:
-        """The observation as an array, refused unless it is a finite one of the policy's space."""
-        space = self.policy.spec.observation_space
+    def _checked(self, observation: object) -> Observations:
+        """The observation in the form of the policy's space, refused unless it is of that."""
         try:
-            array = np.asarray(observation)
-            with np.errstate(over="ignore"):  # beyond float32 is infinite for the network
-                finite = bool(np.isfinite(array.astype(np.float32)).all())
-        except (TypeError, ValueError):
-            raise self._fault("returned an observation that is no array of numbers") from None
-        if array.shape != (space.shape or ()):
-            raise self._fault(
-                f"returned an observation of shape {array.shape} instead of {space.shape or ()}"
-            )
-        if not finite:
-            raise self._fault("returned an observation that is not finite")
-        if isinstance(space, spaces.Discrete) and not (
-            np.issubdtype(array.dtype, np.integer) and space.start <= array < space.start + space.n
-        ):
-            raise self._fault(f"returned the observation {array}, which is not in {space}")
-        return array
+            return checked(self.policy.spec.observation_space, observation, check_row)
+        except UnfitObservationError as fault:
+            raise self._fault(f"returned an {fault.name} that {fault.what}") from None
 
     def _fault(self, what: str) -> EnvironmentFaultError:
         return EnvironmentFaultError(

@@ -15,6 +15,7 @@ class StopReason(StrEnum):
     """Why a run ended."""
 
     STEPS_REACHED = "steps_reached"
+    EPISODES_REACHED = "episodes_reached"
     SOLVED = "solved"
     STOPPED = "stopped"
 
@@ -35,7 +36,8 @@ class LineSearchTry:
 
     fraction: float
     kl: float
-    """Mean D_KL(old || candidate) over the whole batch, in nats."""
+    """D_KL(old || candidate) over the whole batch, in nats: its mean, or the largest where that is
+    what is constrained."""
     gain: float
     """Surrogate at the candidate minus surrogate at the old parameters."""
     reject_reason: RejectReason | None
@@ -65,7 +67,8 @@ class TrustRegionStep:
     step_fraction: float
     """Share of the full step that was kept; 0 when it was refused."""
     kl: float
-    """D_KL(old || kept) in nats; 0 when the step was refused, because the old policy was kept."""
+    """D_KL(old || kept) in nats, reduced over the states as the constraint is (mean or largest);
+    0 when the step was refused, because the old policy was kept."""
     surrogate_gain: float
     reject_reason: RejectReason | None
 
@@ -80,14 +83,21 @@ class RunStarted:
     seed: int
     total_steps: int
     n_envs: int
-    steps_per_update: int
+    steps_per_update: int | None
+    """None where an update takes whole episodes, however long they are."""
     actor_parameters: int
     critic_parameters: int
+    distribution: str
+    """Of the actions, e.g. `categorical` or `gaussian`."""
+    action_size: int
+    """Outputs of the actor: the actions of a choice, the dimensions of a vector."""
     solved_at: float | None
     """Mean evaluation return at which the environment counts as solved; None when it has none."""
     first_update: int
     """Updates already done when the run started: 0, or more after a resume."""
     first_step: int
+    total_episodes: int = 0
+    """Episodes that end the run too; 0 when steps alone do."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,16 +128,45 @@ class UpdateFinished:
     return_max: float | None
     length_mean: float | None
     kl: float
+    """Mean D_KL(old || new) over the whole batch, in nats, whatever the algorithm constrains; 0
+    when the old policy was kept."""
     entropy: float
     """Mean entropy of the policy that collected the rollout, in nats."""
-    value_loss: float
+    value_loss: float | None
     """Mean squared error of the critic on its targets after its fit."""
     explained_variance: float
     """1 - Var(targets - values) / Var(targets) of the values that the advantages were made of."""
     grad_norm: float
-    max_kl: float | None = None
+    """Of the actor's gradient before it is clipped; the mean over an update's steps."""
+    reject_reason: RejectReason | None = None
+    """Why the whole update of the actor was refused and the old policy kept; None when it was
+    not."""
     surrogate_gain: float | None = None
+    """Surrogate over the whole batch after the update minus before, in units of the advantages."""
+    max_kl: float | None = None
+    """delta, in nats: what a trust region bounds."""
+    largest_kl: float | None = None
+    """D_KL(old || new) in nats of the state where it is largest, where that is what counts."""
+    target_kl: float | None = None
+    """Nats that a penalty is adapted to, or beyond which the passes over a batch stop."""
+    penalty: float | None = None
+    """Coefficient of the KL with which this update was made: C or beta."""
+    learning_rate: float | None = None
+    """Of the actor in this update, annealed."""
+    clip_range: float | None = None
+    """Of the ratio in this update, annealed."""
+    clip_fraction: float | None = None
+    """Share of the batch whose ratio has left the clip range by the end of the update."""
+    epochs: int | None = None
+    """Passes over the batch that the actor made; fewer than asked for where `stopped_early`."""
+    stopped_early: bool | None = None
+    """Whether target_kl ended the passes."""
     trust_region: TrustRegionStep | None = None
+
+    @property
+    def accepted(self) -> bool:
+        """Whether the new policy was kept."""
+        return self.reject_reason is None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -169,6 +208,15 @@ class Notice:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Discontinuity(Notice):
+    """A resumed run goes on, but not as if nothing had happened."""
+
+    update: int
+    """Updates done before."""
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class RunFinished:
     """The last event of a run that was not ended by an exception."""
 
@@ -195,6 +243,11 @@ Event = (
 )
 
 
+def evaluation_metrics(evaluation: EvaluationFinished) -> dict[str, float]:
+    """What the evaluation after an update adds to its line."""
+    return {"eval_return": evaluation.mean, "eval_std": evaluation.std}
+
+
 def metrics_row(
     report: UpdateFinished, evaluation: EvaluationFinished | None
 ) -> dict[str, float | int | bool | str]:
@@ -212,8 +265,18 @@ def metrics_row(
         "length_mean": report.length_mean,
         "kl": report.kl,
         "max_kl": report.max_kl,
+        "largest_kl": report.largest_kl,
+        "target_kl": report.target_kl,
+        "penalty": report.penalty,
         "surrogate_gain": report.surrogate_gain,
+        "accepted": report.accepted,
+        "reject_reason": report.reject_reason,
         "grad_norm": report.grad_norm,
+        "learning_rate": report.learning_rate,
+        "clip_range": report.clip_range,
+        "clip_fraction": report.clip_fraction,
+        "epochs": report.epochs,
+        "stopped_early": report.stopped_early,
         "entropy": report.entropy,
         "value_loss": report.value_loss,
         "explained_variance": report.explained_variance,
@@ -223,10 +286,8 @@ def metrics_row(
             "expected_gain": step.expected_gain,
             "step_fraction": step.step_fraction,
             "backtracks": max(len(step.tries) - 1, 0),
-            "accepted": step.accepted,
-            "reject_reason": step.reject_reason,
             "cg_residual": step.cg_residuals[-1] if step.cg_residuals else None,
         }
     if evaluation is not None:
-        row |= {"eval_return": evaluation.mean, "eval_std": evaluation.std}
+        row |= evaluation_metrics(evaluation)
     return {key: value for key, value in row.items() if value is not None}

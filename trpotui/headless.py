@@ -93,6 +93,7 @@ def summarize(finished: RunFinished, environment_id: str, policy: Path | None) -
         StopReason.SOLVED: "solved",
         StopReason.STOPPED: "stopped on",
         StopReason.STEPS_REACHED: "finished",
+        StopReason.EPISODES_REACHED: "finished",
     }
     scored = "not evaluated"
     if finished.best_mean is not None:
@@ -173,11 +174,11 @@ def _progress_bar(err: Printer) -> Iterator[Report]:
             progress.update(
                 task,
                 description=event.environment_id,
-                total=event.total_steps,
+                total=1.0,
             )
         if time.monotonic() >= next_draw or isinstance(event, RunFinished):
             next_draw = time.monotonic() + REDRAW_SECONDS
-            progress.update(task, completed=_completed(state), numbers=_numbers(state))
+            progress.update(task, completed=state.share, numbers=_numbers(state))
             err.attempt(progress.refresh)
 
     err.attempt(progress.start)
@@ -185,13 +186,6 @@ def _progress_bar(err: Printer) -> Iterator[Report]:
         yield report
     finally:
         err.attempt(progress.stop)
-
-
-def _completed(state: RunState) -> int:
-    """Steps for the bar; a run that used its budget is complete, though a rest was too small."""
-    if state.finished is not None and state.finished.reason is StopReason.STEPS_REACHED:
-        return state.total_steps or state.steps
-    return state.steps
 
 
 def _numbers(state: RunState) -> str:

@@ -6,8 +6,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from trpotui.policy_file import shown
+from trpotui.rl.acting import Arrays
 from trpotui.rl.policy import SavedPolicy
 from trpotui.rl.spaces import describe_space
+
+MOST_ITEMS = 16
+"""Of a list that people are shown."""
 
 
 def facts_of(saved: SavedPolicy) -> dict[str, Any]:
@@ -15,10 +19,9 @@ def facts_of(saved: SavedPolicy) -> dict[str, Any]:
     policy, spec = saved.policy, saved.policy.spec
     score = saved.score
 
-    def count(layers: Any) -> int:
-        return sum(weight.size + bias.size for weight, bias in layers)
+    def count(arrays: Arrays) -> int:
+        return sum(array.size for array in arrays.values())
 
-    actor = count(policy.actor) + (0 if policy.log_std is None else policy.log_std.size)
     return {
         "environment": spec.environment_id,
         "environment arguments": dict(spec.environment_kwargs),
@@ -32,9 +35,11 @@ def facts_of(saved: SavedPolicy) -> dict[str, Any]:
         "observations": describe_space(spec.observation_space),
         "actions": describe_space(spec.action_space),
         "distribution": spec.distribution,
+        "network": spec.network,
+        "memory cells": spec.memory_size if spec.has_memory else None,
         "hidden layers": list(spec.hidden_sizes),
         "activation": spec.activation,
-        "actor parameters": actor,
+        "actor parameters": count(policy.actor),
         "critic parameters": count(policy.critic),
         "observations normalised": policy.moments is not None,
         "created": saved.created,
@@ -59,13 +64,21 @@ def _readable(value: Any) -> str:
             return f"{value:,}"
         case float():
             return f"{value:g}"
-        case {"mean": mean, "std": std, "episodes": episodes}:
+        case {"mean": float(mean), "std": float(std), "episodes": int(episodes)}:
             return f"{mean:.2f} ± {std:.2f} over {episodes} episodes"
         case dict() | list() if not value:
             return "none"
         case dict():
-            return ", ".join(f"{shown(key)}={_readable(item)}" for key, item in value.items())
+            return ", ".join(f"{shown(key)}={_inner(item)}" for key, item in value.items())
+        case list() if len(value) > MOST_ITEMS:  # the bounds of every pixel of an image
+            first = ", ".join(_inner(item) for item in value[:MOST_ITEMS])
+            return f"[{first}, … {len(value):,} in all]"
         case list():
-            return "[" + ", ".join(_readable(item) for item in value) + "]"
+            return "[" + ", ".join(_inner(item) for item in value) + "]"
         case _:
             return shown(str(value))
+
+
+def _inner(value: Any) -> str:
+    """As `_readable`, with braces that show where a part of something else ends."""
+    return f"{{{_readable(value)}}}" if isinstance(value, dict) and value else _readable(value)

@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 import dataclasses
+import json
+import math
 import traceback
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from trpotui.config import RunConfig, build
+from trpotui.config import RunConfig, build, did_you_mean, field_names
 from trpotui.durable import write_bytes
 from trpotui.errors import RequestError, RunError, TrpotuiError
 from trpotui.events import (
+    Discontinuity,
     Event,
     HyperparametersChanged,
     Notice,
+    RunStarted,
     UpdateFinished,
 )
-from trpotui.rl.checkpoint import Progress
-from trpotui.rl.control import Control
+from trpotui.rl.checkpoint import MAY_CHANGE, Progress, check_same_run
+from trpotui.rl.control import Control, Edit
 from trpotui.rl.store import Store
 from trpotui.rl.trainer import check, train
 from trpotui.run_directory import BEST, CRASH, POLICY, RunDirectory
@@ -37,9 +41,11 @@ def recorded_run(
 ) -> Iterator[Event]:
     """The events of `train`, written to the run's log as they pass.
 
+    In a run that repeats another one, what was changed in that is changed again.
+
     Args:
         config: the run.
-        directory: where it is kept.
+        directory: where it is kept, and what it repeats.
         control: steers it.
         store: takes the place of the directory as the trainer's store, to see what is kept.
         resume_from: a checkpoint's state to go on from.
@@ -47,15 +53,22 @@ def recorded_run(
     Raises:
         TrpotuiError: the run failed, in one sentence; the traceback is in crash.log.
     """
+    repeated = directory.repeated()
+    if repeated is not None:
+        control.schedule(map(Edit.of, repeated["edits"]))
     try:
         for event in train(config, control, store or directory, resume_from=resume_from):
             line = log_line(event)
             # updates have metrics.jsonl; in the log they would bury the rest
             if line is not None and not isinstance(event, UpdateFinished):
                 directory.log(line.text)
-            if isinstance(event, HyperparametersChanged):
-                yield from _record_edit(directory, event)
+            if isinstance(event, HyperparametersChanged | Discontinuity):
+                yield from _record(directory, event)
             yield event
+            if isinstance(event, RunStarted) and repeated is not None:
+                notice = _of_repetition(repeated)
+                directory.log(notice.message)
+                yield notice
     except TrpotuiError as error:
         directory.log(f"failed: {error}")
         directory.write_crash(traceback.format_exc())
@@ -69,12 +82,31 @@ def recorded_run(
         ) from error
 
 
-def _record_edit(directory: RunDirectory, event: HyperparametersChanged) -> Iterator[Notice]:
-    """Add a change to config.json; a full disk becomes a notice and the run goes on."""
+def _of_repetition(repeated: Mapping[str, Any]) -> Notice:
+    """What is going to happen by itself, and how far the runs can be the same."""
+    message = f"this repeats {repeated.get('run')}"
+    if updates := [str(edit["update"]) for edit in repeated["edits"]]:
+        word = "update" if len(updates) == 1 else "updates"
+        message += f"; it will be changed as that was, after {word} {', '.join(updates)}"
+    if repeated.get("resumed_after") is not None:
+        message += (
+            f"; that was resumed after update {repeated['resumed_after']}, but not exactly: from "
+            "there on the two differ"
+        )
+    return Notice(message=message)
+
+
+def _record(
+    directory: RunDirectory, event: HyperparametersChanged | Discontinuity
+) -> Iterator[Notice]:
+    """Add what happened to config.json; a full disk becomes a notice and the run goes on."""
     try:
-        directory.record_edit(event.update, event.values)
+        if isinstance(event, Discontinuity):
+            directory.record_discontinuity(event.update, event.reason)
+        else:
+            directory.record_edit(event.update, event.values)
     except OSError as error:
-        message = f"the change could not be added to the configuration: {error}; the run goes on"
+        message = f"this could not be added to the configuration: {error}; the run goes on"
         directory.log(message)
         yield Notice(message=message)
 
@@ -97,6 +129,7 @@ def resume(
     *,
     total_steps: int | None = None,
     stop_when_solved: bool | None = None,
+    settings: Mapping[str, object] | None = None,
 ) -> Resumption:
     """Make a run's directory ready to go on from its newest whole checkpoint.
 
@@ -104,33 +137,64 @@ def resume(
         directory: of the run.
         total_steps: environment steps of the whole run; more than before, or None for as many.
         stop_when_solved: whether being solved ends it; None for as before.
+        settings: other fields of the run that may change, by name; text is converted.
 
     Raises:
         RequestError: there is nothing to go on from, or the run would become another one. Nothing
             was changed then.
     """
+    options = {"total_steps": total_steps, "stop_when_solved": stop_when_solved}
+    asked = {name: value for name, value in options.items() if value is not None}
     config = config_from_dict(directory.config())
-    if total_steps is not None and total_steps < config.total_steps:
-        raise RequestError(
-            f"--steps {total_steps} is less than the {config.total_steps} of {directory.path}: "
-            "a resumed run can only grow"
-        )
-    values = {f.name: getattr(config, f.name) for f in dataclasses.fields(config)}
-    if total_steps is not None:
-        values["total_steps"] = total_steps
-    if stop_when_solved is not None:
-        values["stop_when_solved"] = stop_when_solved
-    config = build(RunConfig, values, what="setting")
+    config = _changed(config, {**(settings or {}), **asked}, directory.path)
     check(config)
     state, notice = directory.load_checkpoint()
     progress = Progress.of(state)
-    directory.truncate_metrics(progress.update)
-    directory.write_config(config, live_edits=progress.live_edits)
+    check_same_run(state, config)
+    if config.total_steps != _total_steps(state):
+        # an edit like one by hand: so it is known when it was made, and the run can be repeated
+        edit = {"update": progress.update, "values": {"total_steps": config.total_steps}}
+        progress.live_edits.append(edit)
+        state = {**state, "live_edits": list(progress.live_edits)}
+    owed = 1 if progress.owed_metrics is not None else 0  # which are about to be completed
+    missing = directory.truncate_metrics(progress.update - owed)
+    directory.write_config(
+        config, live_edits=progress.live_edits, discontinuities=progress.discontinuities
+    )
     changed = {
         name: value for edit in progress.live_edits for name, value in edit["values"].items()
     }
     changed.pop("total_steps", None)  # which the configuration knows
-    return Resumption(config, state, changed, notice)
+    told = "; ".join(sentence for sentence in (notice, missing) if sentence)
+    return Resumption(config, state, changed, told or None)
+
+
+def _changed(config: RunConfig, asked: Mapping[str, object], path: Path) -> RunConfig:
+    """A run's configuration with what was asked for, as far as it stays the same run."""
+    known = [*field_names(RunConfig), *field_names(type(config.hyperparameters))]
+    for name in asked:
+        if name not in known:
+            raise RequestError(f"unknown setting '{name}'{did_you_mean(name, known)}")
+        if name not in MAY_CHANGE:
+            raise RequestError(
+                f"{name} cannot be changed when a run is resumed: that would be another run"
+            )
+    values = {f.name: getattr(config, f.name) for f in dataclasses.fields(config)}
+    changed = build(RunConfig, {**values, **asked}, what="setting")
+    for name, option in (("total_steps", "--steps"), ("total_episodes", "total_episodes")):
+        before, after = getattr(config, name), getattr(changed, name)
+        if (after or math.inf) < (before or math.inf):  # 0 is no bound
+            raise RequestError(
+                f"{option} {after} is less than the {before or 'boundless number'} of {path}: "
+                "a resumed run can only grow"
+            )
+    return changed
+
+
+def _total_steps(state: Mapping[str, Any]) -> int:
+    """How many steps the run of a checkpoint was to have, as it was asked for last."""
+    asked = [json.loads(state["config"]), *(edit["values"] for edit in state["live_edits"])]
+    return int([values["total_steps"] for values in asked if "total_steps" in values][-1])
 
 
 def copy_best(directory: RunDirectory, output: Path | None) -> Path | None:

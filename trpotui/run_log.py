@@ -35,6 +35,7 @@ class Tone(StrEnum):
     PLAIN = "plain"
     GOOD = "good"
     WARNING = "warning"
+    ERROR = "error"
 
 
 class LogLine(NamedTuple):
@@ -82,8 +83,9 @@ def return_text(value: float) -> str:
 
 def _update(event: UpdateFinished) -> LogLine:
     step = event.trust_region
-    if step is not None and not step.accepted:
-        return LogLine(f"update {event.update}: {_refused(step)}, parameters kept", Tone.WARNING)
+    if event.reject_reason is not None:
+        refused = _refused(step, REASONS[event.reject_reason])
+        return LogLine(f"update {event.update}: {refused}, parameters kept", Tone.WARNING)
     parts = [f"update {event.update}: KL {kl_text(event.kl)}"]
     if event.max_kl is not None:
         parts[0] += f" of {kl_text(event.max_kl)}"
@@ -97,11 +99,12 @@ def _update(event: UpdateFinished) -> LogLine:
 def _taken(step: TrustRegionStep) -> str:
     if step.step_fraction == 1.0:
         return "full step accepted"
-    return f"{step.step_fraction:.2g} of the step accepted at try {len(step.tries)}"
+    return f"{step.step_fraction:.2g} of the step at try {len(step.tries)}"
 
 
-def _refused(step: TrustRegionStep) -> str:
-    reason = "no reason given" if step.reject_reason is None else REASONS[step.reject_reason]
+def _refused(step: TrustRegionStep | None, reason: str) -> str:
+    if step is None:
+        return f"refused ({reason})"
     if not step.tries:
         return f"no step tried ({reason})"
     tries = "try" if len(step.tries) == 1 else "tries"
@@ -109,8 +112,11 @@ def _refused(step: TrustRegionStep) -> str:
 
 
 def _started(event: RunStarted) -> str:
+    length = f"{event.total_steps:,} steps"
+    if event.total_episodes:
+        length = f"{event.total_episodes:,} episodes (or {length})"
     text = (
-        f"training {event.algorithm} on {event.environment_id}: {event.total_steps:,} steps, "
+        f"training {event.algorithm} on {event.environment_id}: {length}, "
         f"{event.n_envs} environments, seed {event.seed}, {event.device}"
     )
     return f"{text}, going on after update {event.first_update}" if event.first_update else text
@@ -130,6 +136,7 @@ def _finished(event: RunFinished) -> LogLine:
         StopReason.SOLVED: "solved",
         StopReason.STOPPED: "stopped",
         StopReason.STEPS_REACHED: "finished",
+        StopReason.EPISODES_REACHED: "finished",
     }
     text = f"{verbs[event.reason]} after {event.steps:,} steps and {event.seconds:.1f} s"
     if event.best_mean is not None:

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from trpotui.config import (
-    LIVE_EDITS,
+    BESIDE_CONFIG,
     RunConfig,
     SharedHyperparameters,
     build,
@@ -150,7 +150,7 @@ def _setting(value: object) -> str:
 def config_from_dict(data: Mapping[str, Any]) -> RunConfig:
     """A configuration that was saved with `dataclasses.asdict`, as the run began.
 
-    What was changed while it went on may lie beside it and is left aside.
+    What lies beside it, as what was changed while it went on, is left aside.
 
     Raises:
         RequestError: it is not one, or not of this version's fields.
@@ -162,7 +162,7 @@ def config_from_dict(data: Mapping[str, Any]) -> RunConfig:
     return build(
         RunConfig,
         {
-            **{key: value for key, value in data.items() if key != LIVE_EDITS},
+            **{key: value for key, value in data.items() if key not in BESIDE_CONFIG},
             "hyperparameters": build(
                 hyperparameter_type, hyperparameters, what="saved hyperparameter"
             ),

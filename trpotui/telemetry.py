@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from math import isfinite, nan
+from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 from trpotui.events import (
@@ -19,9 +20,10 @@ from trpotui.events import (
     HyperparametersChanged,
     RunFinished,
     RunStarted,
+    StopReason,
     UpdateFinished,
 )
-from trpotui.run_log import LogLine, changes, log_line
+from trpotui.run_log import LogLine, Tone, changes, log_line
 from trpotui.series import Series
 from trpotui.tail import Tail
 
@@ -32,6 +34,7 @@ RECENT_EPISODES = 50
 RECENT_UPDATES = 200
 LOG_LINES = 500
 MARKS = 200
+BUDGET_SPENT = (StopReason.STEPS_REACHED, StopReason.EPISODES_REACHED)
 
 
 class Mark(NamedTuple):
@@ -101,10 +104,14 @@ class RunState:
     """The latest one."""
     best: EvaluationFinished | None = None
     finished: RunFinished | None = None
+    failure: str | None = None
+    """Why the run was ended by an exception, in a sentence."""
     recent_returns: tuple[float, ...] = ()
     """Of the last `RECENT_EPISODES` episodes, oldest first."""
     total_steps: int | None = None
     """Environment steps to be done, as asked for last."""
+    total_episodes: int = 0
+    """Episodes after which the run ends too; 0 when steps alone end it."""
     first_entropy: float | None = None
     """Of the policy as this run, or this part of a resumed one, found it, in nats."""
     refused_in_a_row: int = 0
@@ -141,17 +148,46 @@ class RunState:
         return self.update.steps / self.update.seconds
 
     @property
+    def share(self) -> float:
+        """How much of the run is done, from 0 to 1, by its steps or its episodes if they are ahead.
+
+        A run that used its budget is complete, though a rest was too small for another update.
+        """
+        if self.finished is not None and self.finished.reason in BUDGET_SPENT:
+            return 1.0
+        return min(max(self._share_of_steps, self._share_of_episodes), 1.0)
+
+    @property
+    def planned_steps(self) -> int | None:
+        """Environment steps that the run will have; None while its episodes end it before that."""
+        by_episodes = self.total_episodes and self._share_of_episodes >= self._share_of_steps
+        return None if by_episodes else self.total_steps
+
+    @property
     def seconds_left(self) -> float | None:
-        """Until the step budget is spent, at the speed so far."""
-        if self.total_steps is None or not self.steps_per_second:
+        """Until the budget is spent, at the speed so far."""
+        share = max(self._share_of_steps, self._share_of_episodes)
+        if self.update is None or not share or not self.steps_per_second:
             return None
-        return max(self.total_steps - self.steps, 0) / self.steps_per_second
+        return max(1.0 / share - 1.0, 0.0) * self.update.seconds
+
+    @property
+    def _share_of_steps(self) -> float:
+        return self.steps / self.total_steps if self.total_steps else 0.0
+
+    @property
+    def _share_of_episodes(self) -> float:
+        if not self.total_episodes or self.update is None:
+            return 0.0
+        return self.update.episodes / self.total_episodes
 
 
 def fold(state: RunState, event: Event) -> RunState:
     """The state after one more event; `state` stays as it was."""
     if isinstance(event, RunStarted):
-        state = RunState(started=event, total_steps=event.total_steps)
+        state = RunState(
+            started=event, total_steps=event.total_steps, total_episodes=event.total_episodes
+        )
     line = log_line(event)
     log = state.log if line is None else state.log.appended(line)
     match event:
@@ -177,6 +213,20 @@ def fold(state: RunState, event: Event) -> RunState:
             return _with(state, log=log)
 
 
+def failed(state: RunState, message: str, traceback: Path | None = None) -> RunState:
+    """The state after an exception has ended the run, which no event tells of.
+
+    Args:
+        state: before that.
+        message: one sentence.
+        traceback: the file that holds it.
+    """
+    log = state.log.appended(LogLine(f"failed: {message}", Tone.ERROR))
+    if traceback is not None and str(traceback) not in message:
+        log = log.appended(LogLine(f"the traceback is in {traceback}", Tone.ERROR))
+    return _with(state, failure=message, log=log)
+
+
 def fold_all(events: Iterable[Event], state: RunState | None = None) -> RunState:
     """The state after several events."""
     state = RunState() if state is None else state
@@ -186,7 +236,7 @@ def fold_all(events: Iterable[Event], state: RunState | None = None) -> RunState
 
 
 def _after_update(state: RunState, event: UpdateFinished, log: Tail[LogLine]) -> RunState:
-    refused = event.trust_region is not None and not event.trust_region.accepted
+    refused = not event.accepted
     return _with(
         state,
         update=event,
@@ -204,13 +254,15 @@ def _with_update(curves: Curves, event: UpdateFinished) -> Curves:
     grown = {
         "entropy": curves.entropy.appended(x, event.entropy),
         "explained_variance": curves.explained_variance.appended(x, event.explained_variance),
-        "value_loss": curves.value_loss.appended(x, event.value_loss),
         "steps_per_second": curves.steps_per_second.appended(x, event.steps_per_second),
     }
+    if event.value_loss is not None:
+        grown["value_loss"] = curves.value_loss.appended(x, event.value_loss)
     if event.max_kl is not None:
         grown["max_kl"] = curves.max_kl.appended(x, event.max_kl)
-    if step is not None and not step.accepted:
-        grown["refused"] = curves.refused.appended(x, step.max_kl)
+    if not event.accepted:
+        if event.max_kl is not None:
+            grown["refused"] = curves.refused.appended(x, event.max_kl)
         return _with(curves, **grown)
     grown["kl"] = curves.kl.appended(x, event.kl)
     if event.surrogate_gain is not None:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import signal
 from pathlib import Path
 
 import pytest
 
 from tests.end_to_end.terminal import ENTER, ESCAPE, TAB, Terminal
+
+CTRL_C, DOWN, CLEAR = "\x03", "\x1b[B", "\x15"
 
 ENDLESS = ("--steps", "100000000", "--no-stop-when-solved")
 BREAKS_SOON = """
@@ -54,6 +57,13 @@ def saved(run: Path) -> None:
     for name in ("checkpoint.pt", "policy.pt", "metrics.jsonl"):
         assert (run / name).stat().st_size > 0, name
     assert not (run / "crash.log").exists()
+
+
+def rows_of(run: Path) -> list[dict[str, object]]:
+    """The metrics of a run, without what depends on the time."""
+    rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    times = ("seconds", "steps_per_second")
+    return [{key: value for key, value in row.items() if key not in times} for row in rows]
 
 
 def start_training(terminal: Terminal) -> None:
@@ -119,6 +129,46 @@ def test_quitting_amid_a_run_asks_and_saves(tmp_path):
     saved(only_run(tmp_path))
 
 
+def test_ctrl_c_asks_and_a_second_one_agrees(tmp_path):
+    with Terminal(tmp_path, "train", *ENDLESS) as terminal:
+        start_training(terminal)
+        terminal.press(CTRL_C)
+        terminal.wait_for("Stop the run, save it and quit?")
+        terminal.press(CTRL_C)
+        assert terminal.wait_for_end() == 0
+        assert terminal.left_behind() == []
+    saved(only_run(tmp_path))
+
+
+def test_a_run_is_repeated_with_its_edits_from_the_command_line(tmp_path):
+    with Terminal(tmp_path, "train", "--steps", "40960", "--no-stop-when-solved") as terminal:
+        start_training(terminal)
+        terminal.press(".")  # one more update, and held
+        terminal.wait_for("paused")
+        terminal.press("e")
+        terminal.wait_for("Change the run that goes on", "total_steps · ")  # which has the focus
+        terminal.press(DOWN)
+        terminal.wait_for("max_kl · ")
+        terminal.press(CLEAR, "0.001")
+        terminal.wait_for("• 1 changed")
+        terminal.press(ENTER)
+        terminal.wait_until(lambda: "Change the run" not in terminal.text, "the form closed")
+        terminal.wait_for("max_kl = 0.001")
+        terminal.press(" ")
+        terminal.wait_for("✓ finished", "finished after")
+        terminal.press("q")
+        assert terminal.wait_for_end() == 0
+    first = only_run(tmp_path)
+    with Terminal(tmp_path, "train", "--repeat", str(first)) as terminal:
+        terminal.wait_for("✓ finished", "finished after")
+        terminal.press("q")
+        assert terminal.wait_for_end() == 0
+    (again,) = set((tmp_path / "runs" / "CartPole-v1").iterdir()) - {first}
+    assert f"this repeats {first}; it will be changed" in (again / "run.log").read_text()
+    assert rows_of(again) == rows_of(first)
+    assert {row["max_kl"] for row in rows_of(again)} > {0.001}
+
+
 def test_a_run_that_fails_is_told_of_and_the_app_goes_on(tmp_path):
     program = ("-c", BREAKS_SOON)
     with Terminal(tmp_path, "train", "--env", "Breaks-v0", program=program) as terminal:
@@ -127,6 +177,7 @@ def test_a_run_that_fails_is_told_of_and_the_app_goes_on(tmp_path):
         terminal.wait_for("✗ failed", "RuntimeError", "snapped", "Close")
         terminal.press(ESCAPE)
         terminal.wait_until(lambda: "Close" not in terminal.text, "the dialog closed")
+        terminal.wait_for("failed: ", "snapped", "crash.log")  # what is left of it on the screen
         terminal.press("r")  # the app goes on: the run is among the past ones
         terminal.wait_for("Breaks-v0", "failed", "4,096")
         terminal.press("q")

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import time
 
+import gymnasium
 import pexpect
 import pytest
 
@@ -127,12 +128,26 @@ def test_a_resumed_run_goes_on_counting(trpotui):
     assert saved["total_steps"] == 6000
 
 
+class Poetry(gymnasium.Env):
+    """Observes texts, which no policy here does."""
+
+    observation_space = gymnasium.spaces.Text(9)
+    action_space = gymnasium.spaces.Discrete(2)
+
+
+@pytest.fixture
+def _poetry(monkeypatch):
+    spec = gymnasium.envs.registration.EnvSpec("Poetry-v0", entry_point=Poetry)
+    monkeypatch.setitem(gymnasium.registry, "Poetry-v0", spec)
+
+
+@pytest.mark.usefixtures("_poetry")
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
         (["--env", "CartPol-v1"], "unknown environment 'CartPol-v1'; did you mean 'CartPole-v1'"),
         (["--env", "os:CartPole-v1"], "unknown environment 'os:CartPole-v1'"),
-        (["--env", "Blackjack-v1"], "is not supported: observations may be Box or Discrete"),
+        (["--env", "Poetry-v0"], "is not supported: observations may be Box, Discrete,"),
         (["--env", "phys2d/CartPole-v1"], "cannot be made"),
         (["--algo", "tpro"], "unknown algorithm 'tpro'; did you mean 'trpo'"),
         (["--preset", "tuend"], "unknown preset 'tuend'"),

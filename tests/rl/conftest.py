@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from trpotui.config import RunConfig
-from trpotui.rl.algorithms.trpo import TrpoHyperparameters
+from trpotui.rl.algorithms import load_algorithm
 
 
 @pytest.fixture(autouse=True)
@@ -49,14 +49,17 @@ def register():
 
 @pytest.fixture
 def make_config():
-    """A small TRPO run: `make_config(id, hyper={...}, **run_fields)`."""
+    """A small run, of TRPO unless told otherwise: `make_config(id, hyper={...}, **run_fields)`."""
 
-    def made(environment_id: str, *, hyper: dict | None = None, **run) -> RunConfig:
+    def made(
+        environment_id: str, *, algorithm: str = "trpo", hyper: dict | None = None, **run
+    ) -> RunConfig:
         hyperparameters = {"rollout_steps": 16, "hidden_sizes": (8,)} | (hyper or {})
         values = {"n_envs": 2, "total_steps": 64, "eval_every": 0} | run
         return RunConfig(
+            algorithm=algorithm,
             environment_id=environment_id,
-            hyperparameters=TrpoHyperparameters(**hyperparameters),
+            hyperparameters=load_algorithm(algorithm).hyperparameter_type(**hyperparameters),
             **values,
         )
 

@@ -11,9 +11,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from trpotui.rl.advantages import discounted_returns, explained_variance, gae, standardize
+from trpotui.rl.advantages import (
+    estimate,
+    explained_variance,
+    gae,
+    monte_carlo,
+    n_step,
+    standardize,
+    td,
+    without_noise,
+)
+from trpotui.rl.collector import Collector
 from trpotui.rl.environments import BatchedEnvironment
-from trpotui.rl.rollout import Collector, Rollout
+from trpotui.rl.rollout import Rollout
 from trpotui.rl.spaces import ActionDecoder
 
 QUICK = settings(max_examples=60, deadline=None, database=None)
@@ -132,29 +142,140 @@ class TestGae:
             gae(**data, gamma=0.9, lam=0.9)
 
 
-class TestDiscountedReturns:
+def received(data, t, n, *, most):
+    """Rewards of at most `most` rows from t on, to the end of the episode, and the row behind."""
+    rewards, row = [], t
+    while True:
+        rewards.append(data["rewards"][row, n])
+        if data["ended"][row, n] or len(rewards) == most or row == len(data["rewards"]) - 1:
+            return rewards, row
+        row += 1
+
+
+def with_bootstrap(data, *, most):
+    """sum_k gamma^k r_{t+k} + gamma^m V(s'_{t+m-1}) - V(s_t), each term looked up by itself."""
+    expected = np.zeros_like(data["rewards"])
+    for t, n in np.ndindex(*expected.shape):
+        rewards, last = received(data, t, n, most=most)
+        total = sum(data["gamma"] ** k * reward for k, reward in enumerate(rewards))
+        if not data["terminated"][last, n]:
+            total += data["gamma"] ** len(rewards) * data["next_values"][last, n]
+        expected[t, n] = total - data["values"][t, n]
+    return expected
+
+
+def parts(data):
+    experience = [data[key] for key in ("rewards", "values", "next_values")]
+    return experience, {key: data[key] for key in ("terminated", "ended", "gamma")}
+
+
+class TestEstimators:
+    @QUICK
+    @given(experience(), st.sampled_from([1, 2, 3, 5, 13, 14, 50]))
+    def test_silent_bug_07_n_step_is_the_sum_that_defines_it(self, data, steps):
+        arrays_, rest = parts(data)
+        np.testing.assert_allclose(
+            n_step(*arrays_, **rest, steps=steps),
+            with_bootstrap(data, most=steps),
+            rtol=1e-10,
+            atol=1e-10,
+        )
+
     @QUICK
     @given(experience())
-    def test_are_the_sums_that_define_them(self, data):
-        rewards, following = data["rewards"], data["next_values"]
-        gamma, steps = data["gamma"], len(rewards)
-        expected = np.zeros_like(rewards)
-        for n in range(rewards.shape[1]):
-            for t in range(steps):
-                for later in range(t, steps):
-                    expected[t, n] += gamma ** (later - t) * rewards[later, n]
-                    if data["ended"][later, n] or later == steps - 1:
-                        if not data["terminated"][later, n]:
-                            expected[t, n] += gamma ** (later - t + 1) * following[later, n]
-                        break
-        ours = discounted_returns(
-            rewards,
-            following,
-            terminated=data["terminated"],
-            ended=data["ended"],
-            gamma=gamma,
+    def test_td_is_the_sum_that_defines_it(self, data):
+        arrays_, rest = parts(data)
+        expected = with_bootstrap(data, most=1)
+        np.testing.assert_allclose(td(*arrays_, **rest), expected, rtol=1e-10, atol=1e-10)
+
+    @QUICK
+    @given(experience())
+    def test_monte_carlo_is_the_sum_that_defines_it(self, data):
+        arrays_, rest = parts(data)
+        expected = with_bootstrap(data, most=10**6)
+        np.testing.assert_allclose(monte_carlo(*arrays_, **rest), expected, rtol=1e-9, atol=1e-9)
+        # within an episode, what a row leads to is what the next one starts from
+        inside = ~data["ended"][:-1]
+        data["next_values"][:-1][inside] = data["values"][1:][inside]
+        np.testing.assert_allclose(
+            monte_carlo(*arrays_, **rest), gae(*arrays_, **rest, lam=1.0), rtol=1e-9, atol=1e-9
         )
-        np.testing.assert_allclose(ours, expected, rtol=1e-10, atol=1e-10)
+
+    @QUICK
+    @given(experience(), st.sampled_from([1, 2, 4]), st.data())
+    def test_silent_bug_07_n_step_never_looks_into_the_next_episode(self, data, steps, drawn):
+        end = drawn.draw(st.integers(0, len(data["rewards"]) - 1))
+        data["ended"][end] = True
+        arrays_, rest = parts(data)
+        before = n_step(*arrays_, **rest, steps=steps)
+        for array, change in zip(arrays_, (1000.0, 500.0, 1000.0), strict=True):
+            array[end + 1 :] += change
+        data["terminated"][end + 1 :] ^= True
+        after = n_step(*arrays_, **rest, steps=steps)
+        assert np.array_equal(before[: end + 1], after[: end + 1])
+        assert len(before) == end + 1 or not np.array_equal(before, after)
+
+    @QUICK
+    @given(experience(), st.integers(0, 13))
+    def test_change_of_a_reward_reaches_as_far_back_as_the_estimator_looks(self, data, row):
+        row %= len(data["rewards"])
+        data["ended"][:] = data["terminated"][:] = False
+        data["gamma"] = 0.97
+        arrays_, rest = parts(data)
+        changed = [arrays_[0].copy(), *arrays_[1:]]
+        changed[0][row] += 100.0
+        reach = {"td": 1, "n_step": 3, "monte_carlo": 10**6, "gae": 10**6}
+        for estimator, steps in reach.items():
+            before, after = (
+                estimate(estimator, *given_, **rest, lam=0.5, steps=3)
+                for given_ in (arrays_, changed)
+            )
+            moved = np.flatnonzero((before != after).any(axis=1))
+            assert moved.tolist() == list(range(max(row - steps + 1, 0), row + 1)), estimator
+
+    def test_each_name_calls_its_estimator_with_its_own_setting(self):
+        rng = np.random.default_rng(2)
+        arrays_ = rng.normal(size=(3, 9, 2))
+        none = np.zeros((9, 2), dtype=np.bool_)
+        rest = {"terminated": none, "ended": none, "gamma": 0.9}
+        expected = {
+            "gae": gae(*arrays_, **rest, lam=0.6),
+            "td": td(*arrays_, **rest),
+            "n_step": n_step(*arrays_, **rest, steps=4),
+            "monte_carlo": monte_carlo(*arrays_, **rest),
+        }
+        for name, advantages in expected.items():
+            assert np.array_equal(estimate(name, *arrays_, **rest, lam=0.6, steps=4), advantages)
+        distinct = {array.tobytes() for array in expected.values()}
+        assert len(distinct) == 4
+
+    @pytest.mark.parametrize("estimator", ["gae", "td", "n_step", "monte_carlo"])
+    def test_arguments_are_not_written_to(self, estimator):
+        arrays_ = [np.ones((4, 2), dtype=np.float32) for _ in range(3)]
+        flags = np.zeros((4, 2), dtype=np.bool_)
+        found = estimate(
+            estimator, *arrays_, terminated=flags, ended=flags, gamma=0.9, lam=0.9, steps=2
+        )
+        assert found.dtype == np.float32
+        assert all(np.array_equal(array, np.ones((4, 2))) for array in arrays_)
+        assert not flags.any()
+
+    @pytest.mark.parametrize("estimator", ["td", "n_step", "monte_carlo"])
+    @pytest.mark.parametrize("position", [0, 1, 2])
+    def test_silent_bug_09_array_of_another_shape_is_refused(self, estimator, position):
+        arrays_ = [np.zeros((5, 1)) for _ in range(3)]
+        arrays_[position] = arrays_[position][:, 0]
+        flags = np.zeros((5, 1), dtype=np.bool_)
+        with pytest.raises(ValueError, match="must be"):
+            estimate(
+                estimator, *arrays_, terminated=flags, ended=flags, gamma=0.9, lam=0.9, steps=2
+            )
+
+    def test_no_step_at_all_is_refused(self):
+        arrays_ = [np.zeros((5, 1)) for _ in range(3)]
+        flags = np.zeros((5, 1), dtype=np.bool_)
+        with pytest.raises(ValueError, match="at least 1"):
+            n_step(*arrays_, terminated=flags, ended=flags, gamma=0.9, steps=0)
 
 
 class Clock(gymnasium.Env):
@@ -182,10 +303,10 @@ class Clock(gymnasium.Env):
 class Anything:
     """A policy that always takes the first action."""
 
-    def raw_actions(self, inputs, _):
+    def act(self, inputs, _):
         return np.zeros(len(inputs), dtype=np.int64)
 
-    def action_parameters(self, inputs):
+    def parameters(self, inputs, _):
         return np.zeros((len(inputs), 2), dtype=np.float32)
 
 
@@ -196,8 +317,9 @@ VALUES = np.array([3.0, -7.0, 11.0, 2.0, 5.0, 100.0], dtype=np.float32)
 class TestEndsOfEpisodes:
     @pytest.mark.parametrize("mode", list(AutoresetMode))
     @pytest.mark.parametrize("end", ["terminated", "truncated", "both"])
+    @pytest.mark.parametrize("estimator", ["gae", "td", "n_step"])
     def test_silent_bug_06_only_truncation_keeps_the_value_of_the_final_observation(
-        self, mode, end
+        self, mode, end, estimator
     ):
         environments = BatchedEnvironment(
             SyncVectorEnv([lambda: Clock(end)] * 2, autoreset_mode=mode), name="Clock"
@@ -206,13 +328,14 @@ class TestEndsOfEpisodes:
             17, 2, size=1, decoder=ActionDecoder(spaces.Discrete(2)), normalized=False
         )
         collector = Collector(environments, environments.reset(seed=0), rollout)
-        collector.collect(Anything(), None, rng=np.random.default_rng(0))
+        collector.collect(Anything(), None)
         environments.close()
 
         values = VALUES[rollout.inputs[:, :, 0].astype(int)]  # [T + 1, N]
         final_values = VALUES[np.array(rollout.final_inputs, dtype=int).reshape(-1)]
         gamma = 0.9
-        targets = values[:-1] + gae(
+        targets = values[:-1] + estimate(
+            estimator,
             rollout.rewards,
             values[:-1],
             rollout.next_values(values, final_values),
@@ -220,6 +343,7 @@ class TestEndsOfEpisodes:
             ended=rollout.ended,
             gamma=gamma,
             lam=0.0,
+            steps=1,
         )
         clock = rollout.rows[:-1, :, 0].astype(int)
         last = 1 + gamma * VALUES[5] if end == "truncated" else 1.0
@@ -254,32 +378,48 @@ class TestExplainedVariance:
 class TestStandardize:
     def test_centres_and_scales(self):
         advantages = np.random.default_rng(0).normal(3.0, 20.0, size=500).astype(np.float32)
-        standard = standardize(advantages, scale=50.0)
+        standard = standardize(advantages, noise=0.001)
         assert standard.mean() == pytest.approx(0.0, abs=1e-5)
         assert standard.std() == pytest.approx(1.0, rel=1e-5)
         assert np.corrcoef(standard, advantages)[0, 1] == pytest.approx(1.0)
 
-    def test_small_spread_of_small_values_is_a_signal(self):
+    def test_small_spread_is_a_signal_where_noise_is_smaller(self):
         advantages = np.array([1e-6, -1e-6, 2e-6, -2e-6])
-        standard = standardize(advantages, scale=1e-5)
-        assert standard.std() == pytest.approx(1.0)
+        assert standardize(advantages, noise=1e-7).std() == pytest.approx(1.0)
 
     def test_silent_bug_11_one_sample_is_left_as_it_is(self):
-        assert standardize(np.array([7.0]), scale=1.0).tolist() == [7.0]
-        assert standardize(np.array([]), scale=0.0).tolist() == []
+        assert standardize(np.array([7.0]), noise=10.0).tolist() == [7.0]
+        assert standardize(np.array([]), noise=0.0).tolist() == []
 
     @pytest.mark.parametrize("value", [0.0, 0.1, -3.7])
     def test_silent_bug_11_values_without_spread_become_zero(self, value):
-        standard = standardize(np.full(6, value, dtype=np.float32), scale=abs(value))
+        standard = standardize(np.full(6, value, dtype=np.float32), noise=0.0)
         assert standard.tolist() == [0.0] * 6
 
-    def test_silent_bug_11_noise_beside_a_large_scale_becomes_zero(self):
-        noise = np.random.default_rng(0).normal(size=100).astype(np.float32)
-        rounding = (np.float32(1000.0) + 1e-4 * noise) - np.float32(1000.0)
-        assert rounding.std() > 0
-        assert not standardize(rounding, scale=1000.0).any()
+    @pytest.mark.parametrize("mean", [0.0, 1000.0])
+    def test_silent_bug_11_spread_of_noise_becomes_zero_wherever_its_mean_is(self, mean):
+        advantages = mean + np.random.default_rng(0).normal(0.0, 0.01, size=100)
+        assert standardize(advantages, noise=0.005).std() == pytest.approx(1.0)
+        assert not standardize(advantages, noise=0.02).any()
 
     def test_argument_is_not_written_to(self):
         advantages = np.array([1.0, 2.0, 3.0])
-        standardize(advantages, scale=3.0)
+        standardize(advantages, noise=0.1)
+        standardize(advantages, noise=10.0)
         assert advantages.tolist() == [1.0, 2.0, 3.0]
+
+
+class TestWithoutNoise:
+    def test_silent_bug_11_small_advantages_become_zero_and_others_stay(self):
+        advantages = np.random.default_rng(0).normal(0.0, 0.01, size=100)
+        assert without_noise(advantages, noise=0.005) is advantages
+        assert without_noise(advantages, noise=0.02).tolist() == [0.0] * 100
+        assert advantages.any()
+
+    def test_advantages_that_are_all_alike_are_no_noise(self):
+        # one episode whose only reward came at its end, without a discount or a critic
+        assert without_noise(np.full(7, 3.0), noise=0.1).tolist() == [3.0] * 7
+
+    def test_one_sample_is_left_as_it_is(self):
+        assert without_noise(np.array([1e-9]), noise=1.0).tolist() == [1e-9]
+        assert without_noise(np.array([]), noise=0.0).tolist() == []

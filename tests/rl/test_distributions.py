@@ -2,38 +2,102 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 
+import numpy as np
 import pytest
 import torch
+from gymnasium import spaces
 from torch import distributions
 from torch.autograd.functional import hessian
 
-from trpotui.rl.distributions import Categorical, DiagGaussian
+from trpotui.rl.distributions import (
+    Bernoulli,
+    Categorical,
+    DiagGaussian,
+    MultiCategorical,
+    distribution_for,
+)
+from trpotui.rl.spaces import ActionDecoder
 
 pytestmark = pytest.mark.usefixtures("float64")
 
-CASES = ["categorical-1", "categorical-2", "categorical-5", "gaussian-1", "gaussian-3"]
+DISCRETE = [
+    "categorical-1",
+    "categorical-2",
+    "categorical-5",
+    "multi-3",
+    "multi-3-3",
+    "multi-2-4-1-3",
+    "multi-1-1",
+    "bernoulli-1",
+    "bernoulli-4",
+]
+CASES = [*DISCRETE, "gaussian-1", "gaussian-3"]
+SEVERAL = ["categorical-5", "multi-2-4-1-3", "multi-3-3", "bernoulli-4", "gaussian-3"]
+"""One or two of each family, with several choices or dimensions."""
+
+
+class Joint:
+    """Torch's distributions of independent components that differ in size: sums over them."""
+
+    def __init__(self, parts: list) -> None:
+        self.parts = parts
+
+    def log_prob(self, actions: torch.Tensor) -> torch.Tensor:
+        return sum(part.log_prob(actions[:, i]) for i, part in enumerate(self.parts))
+
+    def entropy(self) -> torch.Tensor:
+        return sum(part.entropy() for part in self.parts)
+
+    def kl_to(self, other: Joint) -> torch.Tensor:
+        pairs = zip(self.parts, other.parts, strict=True)
+        return sum(distributions.kl_divergence(p, q) for p, q in pairs)
 
 
 class Case:
     """A distribution, random parameters for it, and torch's own version of it."""
 
     def __init__(self, name: str) -> None:
-        kind, size = name.split("-")
-        self.size = int(size)
-        self.gaussian = kind == "gaussian"
-        self.ours = DiagGaussian(self.size) if self.gaussian else Categorical(self.size)
+        self.kind, *sizes = name.split("-")
+        self.sizes = [int(size) for size in sizes]
+        self.size = self.sizes[0]
+        if self.kind == "multi":
+            self.ours = MultiCategorical(self.sizes)
+        else:
+            families = {"categorical": Categorical, "gaussian": DiagGaussian}
+            self.ours = families.get(self.kind, Bernoulli)(self.size)
 
     def parameters(self, batch: int, seed: int) -> torch.Tensor:
         generator = torch.Generator().manual_seed(seed)
         return torch.randn(batch, self.ours.parameter_count, generator=generator)
 
     def torch(self, parameters: torch.Tensor):
-        if not self.gaussian:
+        if self.kind == "categorical":
             return distributions.Categorical(logits=parameters)
+        if self.kind == "multi":
+            logits = parameters.split(self.sizes, dim=1)
+            return Joint([distributions.Categorical(logits=part) for part in logits])
+        if self.kind == "bernoulli":
+            return distributions.Independent(distributions.Bernoulli(logits=parameters), 1)
         mean, log_std = parameters.chunk(2, dim=1)
         return distributions.Independent(distributions.Normal(mean, log_std.exp()), 1)
+
+    def torch_log_prob(self, parameters: torch.Tensor, actions: torch.Tensor) -> torch.Tensor:
+        given = actions.to(parameters.dtype) if self.kind == "bernoulli" else actions
+        return self.torch(parameters).log_prob(given)
+
+    def torch_kl(self, old: torch.Tensor, new: torch.Tensor) -> torch.Tensor:
+        old, new = self.torch(old), self.torch(new)
+        return old.kl_to(new) if self.kind == "multi" else distributions.kl_divergence(old, new)
+
+    def all_actions(self) -> torch.Tensor:
+        """Every action of a discrete family, one a row."""
+        if self.kind == "categorical":
+            return torch.arange(self.size)
+        choices = self.sizes if self.kind == "multi" else [2] * self.size
+        return torch.tensor(list(itertools.product(*map(range, choices))))
 
     def actions(self, parameters: torch.Tensor, seed: int) -> torch.Tensor:
         return self.ours.sample(parameters, torch.Generator().manual_seed(seed))
@@ -49,7 +113,7 @@ def test_log_probabilities_are_those_of_torch(case):
     actions = case.actions(parameters, 1)
     log_prob = case.ours.log_prob(parameters, actions)
     assert log_prob.shape == (50,)
-    torch.testing.assert_close(log_prob, case.torch(parameters).log_prob(actions))
+    torch.testing.assert_close(log_prob, case.torch_log_prob(parameters, actions))
 
 
 def test_entropies_are_those_of_torch(case):
@@ -59,8 +123,7 @@ def test_entropies_are_those_of_torch(case):
 
 def test_kl_is_that_of_torch_with_old_first(case):
     old, new = case.parameters(50, 3), case.parameters(50, 4)
-    expected = distributions.kl_divergence(case.torch(old), case.torch(new))
-    torch.testing.assert_close(case.ours.kl(old=old, new=new), expected)
+    torch.testing.assert_close(case.ours.kl(old=old, new=new), case.torch_kl(old, new))
 
 
 def test_kl_is_never_negative(case):
@@ -80,21 +143,21 @@ def test_kl_and_its_gradient_are_zero_at_the_old_parameters(case):
     torch.testing.assert_close(gradient, torch.zeros_like(gradient), rtol=0, atol=1e-15)
 
 
-@pytest.mark.parametrize("name", ["categorical-5", "gaussian-3"])
+@pytest.mark.parametrize("name", SEVERAL)
 def test_kl_is_the_mean_log_ratio_under_the_old_policy_in_both_directions(name):
     case = Case(name)
-    first, second = case.parameters(1, 8), case.parameters(1, 9)
+    first, second = 0.3 * case.parameters(1, 8), 1.5 * case.parameters(1, 9)
     count = 200_000
-    exact = {}
+    exact, errors = {}, []
     for direction, (old, new) in {"there": (first, second), "back": (second, first)}.items():
         old_rows, new_rows = old.expand(count, -1), new.expand(count, -1)
         actions = case.actions(old_rows, 10)
         ratios = case.ours.log_prob(old_rows, actions) - case.ours.log_prob(new_rows, actions)
         exact[direction] = float(case.ours.kl(old=old, new=new))
-        error = 5 * float(ratios.std()) / math.sqrt(count)
-        assert abs(float(ratios.mean()) - exact[direction]) < error
-        assert error < 0.1 * exact[direction], "the sample says nothing"
-    assert abs(exact["there"] - exact["back"]) > 0.1 * exact["there"]
+        errors.append(5 * float(ratios.std()) / math.sqrt(count))
+        assert abs(float(ratios.mean()) - exact[direction]) < errors[-1]
+        assert errors[-1] < 0.1 * exact[direction], "the sample says nothing"
+    assert abs(exact["there"] - exact["back"]) > 2 * max(errors), "the directions look the same"
 
 
 @pytest.mark.parametrize("name", ["gaussian-1", "gaussian-3"])
@@ -145,13 +208,13 @@ def test_silent_bug_02_fisher_product_is_the_hessian_of_the_kl(case):
         torch.testing.assert_close(dense_fisher(case, old), dense, atol=1e-12, rtol=1e-10)
 
 
-@pytest.mark.parametrize("name", [name for name in CASES if name.startswith("categorical")])
-def test_silent_bug_02_categorical_fisher_is_the_mean_outer_product_of_scores(name):
+@pytest.mark.parametrize("name", DISCRETE)
+def test_silent_bug_02_discrete_fisher_is_the_mean_outer_product_of_scores(name):
     case = Case(name)
-    parameters = case.parameters(1, 15)
-    rows = parameters.expand(case.size, -1)
-    scores = case.ours.score(rows, torch.arange(case.size))
-    weights = torch.softmax(parameters[0], dim=0)
+    parameters, actions = case.parameters(1, 15), case.all_actions()
+    rows = parameters.expand(len(actions), -1)
+    scores = case.ours.score(rows, actions)
+    weights = case.torch_log_prob(rows, actions).exp()
     torch.testing.assert_close(
         dense_fisher(case, parameters), scores.T @ (weights[:, None] * scores)
     )
@@ -185,15 +248,30 @@ def test_fisher_products_of_a_batch_are_those_of_its_samples(case):
         torch.testing.assert_close(together[row : row + 1], alone)
 
 
-def test_categorical_samples_have_the_probabilities_of_the_policy():
-    case = Case("categorical-5")
-    parameters = case.parameters(1, 32)
+@pytest.mark.parametrize("name", DISCRETE)
+def test_joint_probabilities_of_all_actions_are_one_in_all(name):
+    case = Case(name)
+    parameters, actions = case.parameters(1, 50), case.all_actions()
+    log_prob = case.ours.log_prob(parameters.expand(len(actions), -1), actions)
+    assert float(log_prob.exp().sum()) == pytest.approx(1.0, abs=1e-12)
+    # and the entropy is what they say it is
+    entropy = float(-(log_prob.exp() * log_prob).sum())
+    assert float(case.ours.entropy(parameters)) == pytest.approx(entropy, abs=1e-12)
+
+
+@pytest.mark.parametrize("name", ["categorical-5", "multi-2-4-1-3", "multi-3-3", "bernoulli-4"])
+def test_discrete_samples_have_the_joint_probabilities_of_the_policy(name):
+    case = Case(name)
+    parameters, actions = case.parameters(1, 32), case.all_actions()
     count = 100_000
     drawn = case.actions(parameters.expand(count, -1), 33)
-    probabilities = torch.softmax(parameters[0], dim=0)
-    frequencies = torch.bincount(drawn, minlength=5) / count
-    error = (probabilities * (1 - probabilities) / count).sqrt()
-    assert bool(((frequencies - probabilities).abs() < 5 * error).all())
+    log_prob = case.ours.log_prob(parameters.expand(len(actions), -1), actions)
+    assert drawn.dtype == torch.int64
+    assert drawn.shape == (count, *actions.shape[1:])
+    drawn_rows, rows = drawn.reshape(count, -1), actions.reshape(len(actions), -1)
+    frequencies = (drawn_rows[:, None] == rows[None]).all(dim=2).sum(dim=0) / count
+    error = (log_prob.exp() * (1 - log_prob.exp()) / count).sqrt()
+    assert bool(((frequencies - log_prob.exp()).abs() < 5 * error).all())
 
 
 def test_gaussian_samples_have_the_moments_of_the_policy():
@@ -212,11 +290,11 @@ def test_same_generator_state_draws_the_same_actions(case):
     parameters = case.parameters(40, 36)
     first, again = case.actions(parameters, 37), case.actions(parameters, 37)
     assert torch.equal(first, again)
-    if case.ours.parameter_count > 1:
+    if case.kind == "gaussian" or len(case.all_actions()) > 1:
         assert not torch.equal(first, case.actions(parameters, 38))
 
 
-@pytest.mark.parametrize("name", ["categorical-5", "gaussian-3"])
+@pytest.mark.parametrize("name", SEVERAL)
 def test_mode_has_the_highest_probability(name):
     case = Case(name)
     parameters = case.parameters(40, 39)
@@ -226,6 +304,86 @@ def test_mode_has_the_highest_probability(name):
         assert bool(
             (highest >= case.ours.log_prob(parameters, case.actions(parameters, seed))).all()
         )
+
+
+def test_silent_bug_01_discrete_components_are_summed():
+    # eight equal components are eight times one of them
+    generator = torch.Generator().manual_seed(60)
+    old, new = torch.randn(2, 5, 3, generator=generator)
+    action = torch.randint(3, (5,), generator=generator)
+    one, eight = Categorical(3), MultiCategorical([3] * 8)
+    actions = action[:, None].expand(-1, 8)
+    kl = eight.kl(old=old.repeat(1, 8), new=new.repeat(1, 8))
+    torch.testing.assert_close(kl, 8 * one.kl(old=old, new=new))
+    torch.testing.assert_close(eight.entropy(old.repeat(1, 8)), 8 * one.entropy(old))
+    torch.testing.assert_close(
+        eight.log_prob(old.repeat(1, 8), actions), 8 * one.log_prob(old, action)
+    )
+    bits = Bernoulli(8)
+    logits = torch.full((1, 8), math.log(3.0))  # p = 3/4
+    assert float(bits.entropy(logits)) == pytest.approx(8 * (2 * math.log(2) - 0.75 * math.log(3)))
+    ones = torch.ones(1, 8, dtype=torch.int64)
+    assert float(bits.log_prob(logits, ones)) == pytest.approx(8 * math.log(0.75))
+    fair = torch.zeros(1, 8)
+    expected = 8 * (0.75 * math.log(1.5) + 0.25 * math.log(0.5))
+    assert float(bits.kl(old=logits, new=fair)) == pytest.approx(expected)
+
+
+def test_a_component_moves_nothing_of_another():
+    several = MultiCategorical([2, 4, 3])
+    parameters = torch.randn(1, 9, generator=torch.Generator().manual_seed(61))
+    dense = torch.stack([several.fisher_product(parameters, row[None])[0] for row in torch.eye(9)])
+    blocks = torch.block_diag(torch.ones(2, 2), torch.ones(4, 4), torch.ones(3, 3))
+    assert bool((dense[blocks == 0] == 0).all())
+    assert bool((dense[blocks == 1] != 0).all())
+
+
+@pytest.mark.parametrize("name", ["multi-2-4-1-3", "bernoulli-4", "categorical-5"])
+def test_adding_a_constant_to_a_components_logits_changes_nothing_but_bits(name):
+    case = Case(name)
+    old, new = case.parameters(20, 62), case.parameters(20, 63)
+    kl, moved = case.ours.kl(old=old, new=new), case.ours.kl(old=old, new=new + 7.0)
+    if case.kind == "bernoulli":  # its parameters are no logits of two choices but log-odds
+        assert bool((moved > kl).any())
+    else:
+        torch.testing.assert_close(moved, kl)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("kind", ["multi", "even", "bernoulli"])
+def test_extreme_logits_of_several_components_stay_finite(dtype, kind):
+    distribution = {
+        "multi": MultiCategorical([2, 3]),
+        "even": MultiCategorical([2, 2]),
+        "bernoulli": Bernoulli(4),
+    }[kind]
+    count = distribution.parameter_count
+    old = torch.tensor([1e4, -1e4, 0.0, 1e4, -1e4], dtype=dtype)[None, :count]
+    new = -old
+    for actions in (distribution.mode(old), distribution.mode(new)):
+        assert bool(torch.isfinite(distribution.log_prob(old, actions)).all())
+        assert bool(torch.isfinite(distribution.score(old, actions)).all())
+    assert float(distribution.log_prob(old, distribution.mode(old))) == pytest.approx(
+        -math.log(2) if kind == "bernoulli" else 0.0
+    )
+    assert bool(torch.isfinite(distribution.kl(old=old, new=new)).all())
+    assert float(distribution.kl(old=old, new=old)) == 0.0
+    assert float(distribution.entropy(old)) == pytest.approx(
+        math.log(2) if kind == "bernoulli" else 0.0
+    )
+    product = distribution.fisher_product(old, torch.ones_like(old))
+    assert bool(torch.isfinite(product).all())
+
+
+@pytest.mark.parametrize("log_odds", [21.0, 30.0])
+def test_rare_bits_keep_the_digits_of_their_probability(log_odds):
+    bits = Bernoulli(1)
+    logits = torch.tensor([[log_odds]])
+    certain = float(bits.log_prob(logits, torch.ones(1, 1, dtype=torch.int64)))
+    assert certain == pytest.approx(-math.exp(-log_odds), rel=1e-6)
+    rare = float(bits.log_prob(logits, torch.zeros(1, 1, dtype=torch.int64)))
+    assert rare == pytest.approx(-log_odds - math.exp(-log_odds), rel=1e-14)
+    assert float(bits.entropy(logits)) == pytest.approx((1 + log_odds) * math.exp(-log_odds))
 
 
 def test_extreme_logits_stay_finite():
@@ -239,17 +397,25 @@ def test_extreme_logits_stay_finite():
 
 
 @pytest.mark.parametrize("batch", [1, 2, 7])
-def test_silent_bug_09_column_of_actions_is_refused(batch):
-    categorical, gaussian = Categorical(3), DiagGaussian(1)
-    indices = torch.zeros(batch, dtype=torch.int64)
-    with pytest.raises(ValueError, match="actions must be"):
-        categorical.log_prob(torch.zeros(batch, 3), indices[:, None])
-    with pytest.raises(ValueError, match="actions must be"):
-        categorical.score(torch.zeros(batch, 3), indices[:, None])
-    with pytest.raises(ValueError, match="actions must be"):
-        gaussian.log_prob(torch.zeros(batch, 2), torch.zeros(batch))
-    with pytest.raises(ValueError, match="actions must be"):
-        gaussian.score(torch.zeros(batch, 2), torch.zeros(batch, 2))
+@pytest.mark.parametrize(
+    ("distribution", "wrong"),
+    [
+        (Categorical(3), [(1,)]),
+        (MultiCategorical([3, 2]), [(), (1,), (3,), (5,)]),
+        (MultiCategorical([3]), [(), (3,)]),
+        (Bernoulli(4), [(), (1,), (5,)]),
+        (Bernoulli(1), [(), (2,)]),
+        (DiagGaussian(1), [(), (2,)]),
+    ],
+)
+def test_silent_bug_09_actions_of_another_shape_are_refused(batch, distribution, wrong):
+    parameters = torch.zeros(batch, distribution.parameter_count)
+    for shape in wrong:
+        actions = torch.zeros(batch, *shape, dtype=torch.int64)
+        expected = rf"actions must be \[{batch}.*\], got \[{batch}"
+        for refusing in (distribution.log_prob, distribution.score):
+            with pytest.raises(ValueError, match=expected):
+                refusing(parameters, actions)
 
 
 def test_actions_of_another_batch_size_are_refused(case):
@@ -257,3 +423,25 @@ def test_actions_of_another_batch_size_are_refused(case):
     actions = case.actions(parameters, 41)
     with pytest.raises(ValueError, match="actions must be"):
         case.ours.log_prob(parameters, actions[:1])
+
+
+@pytest.mark.parametrize(
+    ("space", "kind", "count"),
+    [
+        (spaces.Discrete(4, start=-1), Categorical, 4),
+        (spaces.MultiDiscrete([[2, 3], [4, 1]]), MultiCategorical, 10),
+        (spaces.MultiBinary([2, 3]), Bernoulli, 6),
+        (spaces.Box(-1, 1, (2, 2)), DiagGaussian, 8),
+    ],
+    ids=str,
+)
+def test_every_action_space_has_its_distribution(space, kind, count):
+    decoder = ActionDecoder(space)
+    distribution = distribution_for(decoder)
+    assert type(distribution) is kind
+    assert distribution.parameter_count == count
+    drawn = distribution.sample(torch.zeros(50, count), torch.Generator().manual_seed(0))
+    assert drawn.shape == (50, *decoder.raw_shape)
+    assert drawn.numpy().dtype in (decoder.raw_dtype, np.float64)  # the tests compute in float64
+    for action in decoder.decode(drawn.numpy()):
+        assert action in space

@@ -14,9 +14,10 @@ from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv
 from gymnasium.vector.utils import batch_space
 
 from trpotui.errors import EnvironmentFaultError, RequestError
+from trpotui.rl.collector import Collector
 from trpotui.rl.environments import BatchedEnvironment, make_environments, registered_spec
 from trpotui.rl.learner import Learner
-from trpotui.rl.rollout import Collector, Rollout
+from trpotui.rl.rollout import Rollout
 from trpotui.rl.spaces import ActionDecoder
 
 MODES = list(AutoresetMode)
@@ -463,10 +464,10 @@ NATIVE_FAULTS = [
 class Tired:
     """A policy that always takes the first action."""
 
-    def raw_actions(self, inputs, _):
+    def act(self, inputs, _):
         return np.zeros(len(inputs), dtype=np.int64)
 
-    def action_parameters(self, inputs):
+    def parameters(self, inputs, _):
         return np.zeros((len(inputs), 2), dtype=np.float32)
 
 
@@ -480,7 +481,7 @@ def collect_until_fault(environments: BatchedEnvironment, size: int) -> tuple[st
     )
     collector = Collector(environments, environments.reset(seed=0), rollout)
     with pytest.raises(EnvironmentFaultError) as fault:
-        collector.collect(Tired(), None, rng=np.random.default_rng(0))
+        collector.collect(Tired(), None)
     environments.close()
     return str(fault.value), rollout
 

@@ -6,12 +6,13 @@ import gymnasium
 import numpy as np
 import pytest
 from gymnasium import spaces
+from network_samples import make_spec
 
 from trpotui.rl import evaluation
 from trpotui.rl.environments import make_environments
 from trpotui.rl.evaluation import Evaluation, evaluate
 from trpotui.rl.policy import Policy
-from trpotui.rl.spaces import PolicySpec
+from trpotui.rl.spaces import ActionDecoder
 
 
 class Seeded(gymnasium.Env):
@@ -37,14 +38,24 @@ class Seeded(gymnasium.Env):
 
 
 class FirstAction:
-    """A policy that takes the first action and notes whether it was asked to sample."""
+    """A policy that takes the first action and notes how it was asked to."""
+
+    decoder = ActionDecoder(spaces.Discrete(2))
 
     def __init__(self) -> None:
         self.generators: list = []
+        self.starts: list = []
 
-    def act(self, observations, rng):
-        self.generators.append(rng)
-        return np.zeros(len(observations), dtype=np.int64)
+    def network_inputs(self, observations):
+        return observations
+
+    def session(self, n_envs, rng=None):
+        self.generators.append((n_envs, rng))
+        return self
+
+    def act(self, inputs, starts):
+        self.starts.append(starts.tolist())
+        return np.zeros(len(inputs), dtype=np.int64)
 
 
 @pytest.fixture
@@ -89,8 +100,18 @@ def test_native_vector_environment_gives_as_many_episodes_as_asked():
 @pytest.mark.parametrize("stochastic", [False, True])
 def test_greedy_without_a_generator_and_sampled_with_one(environments, stochastic):
     policy = FirstAction()
-    evaluate(policy, environments(2), episodes=2, seed=1, stochastic=stochastic)
-    assert all((rng is not None) == stochastic for rng in policy.generators)
+    evaluate(policy, environments(2), episodes=5, seed=1, stochastic=stochastic)
+    assert [n_envs for n_envs, _ in policy.generators] == [2, 2, 2]
+    assert all((rng is not None) == stochastic for _, rng in policy.generators)
+
+
+def test_what_is_remembered_is_dropped_where_an_episode_begins(environments):
+    policy = FirstAction()
+    # seeds 4, 5 and 6 last 5, 1 and 2 steps; who is done goes on unheeded, in episodes of 1 step
+    evaluate(policy, environments(3), episodes=3, seed=4)
+    assert policy.starts[0] == [True, True, True]
+    assert [starts[0] for starts in policy.starts[1:]] == [False] * 4
+    assert policy.starts[2][1:] == [True, True]
 
 
 def test_interrupt_ends_it_before_the_next_step(environments):
@@ -103,7 +124,14 @@ def test_interrupt_ends_it_before_the_next_step(environments):
 
     with pytest.raises(KeyboardInterrupt):
         evaluate(policy, environments(1, endless=True), episodes=1, seed=0, interrupt=interrupt)
-    assert len(policy.generators) == 2
+    assert len(policy.starts) == 2
+
+
+def test_progress_counts_the_episodes_that_have_ended(environments):
+    told = []
+    evaluate(FirstAction(), environments(3), episodes=5, seed=40, progress=told.append)
+    # lengths 1, 2, 3 together, then 4, 5: a number after every step
+    assert told == [1, 2, 3, 3, 3, 3, 4, 5]
 
 
 def test_episode_that_never_ends_counts_as_far_as_it_came(environments, monkeypatch):
@@ -133,17 +161,14 @@ class Pennies(gymnasium.Env):
 def test_sampled_actions_are_independent_of_what_the_environment_draws(register):
     environment_id = register(Pennies)
     made = make_environments(environment_id, {}, n_envs=1)
-    spec = PolicySpec(
-        environment_id=environment_id,
-        environment_kwargs={},
-        observation_space=Pennies.observation_space,
-        action_space=Pennies.action_space,
-        hidden_sizes=(),
-        activation="tanh",
+    spec = make_spec(inputs=1, actions=2, hidden=(), environment_id=environment_id)
+    weights, value = np.zeros((2, 1), np.float32), np.zeros((1, 1), np.float32)
+    even = Policy(
+        spec=spec,
+        actor={"0.weight": weights, "0.bias": weights[:, 0]},
+        critic={"0.weight": value, "0.bias": value[:, 0]},
+        moments=None,
     )
-    layer = (np.zeros((2, 1), np.float32), np.zeros(2, np.float32))
-    value = (np.zeros((1, 1), np.float32), np.zeros(1, np.float32))
-    even = Policy(spec=spec, actor=(layer,), log_std=None, critic=(value,), moments=None)
     for seed in range(3):
         first = [
             evaluate(even, made, episodes=1, seed=start, stochastic=True).returns[0]

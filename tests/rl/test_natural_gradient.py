@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from trpotui.events import RejectReason
-from trpotui.rl.natural_gradient import conjugate_gradient, line_search, natural_step
+from trpotui.rl.line_search import line_search, maximize_along, whole_step
+from trpotui.rl.natural_gradient import conjugate_gradient, natural_direction, natural_step
 
 
 def spd_matrix(size: int, seed: int) -> torch.Tensor:
@@ -368,3 +369,118 @@ class TestLineSearch:
         assert search.tries == ()
         assert not search.accepted
         assert search.reject_reason is None
+
+
+class TestWholeStep:
+    def setup_method(self):
+        generator = torch.Generator().manual_seed(0)
+        self.gradient = torch.randn(200, generator=generator)
+        self.parameters = torch.randn(200, generator=generator)
+        self.before = self.parameters.clone()
+
+    def taken(self, outcome, *, gradient=None):
+        step = natural_step(
+            self.gradient if gradient is None else gradient,
+            lambda v: 0.3 * v,
+            max_kl=0.01,
+            iterations=5,
+            damping=0.1,
+        )
+        return step, whole_step(step, self.parameters, scripted([outcome]))
+
+    @pytest.mark.parametrize("outcome", [(0.001, 1.0), (5.0, 1.0), (0.001, -1.0), (1e30, 0.0)])
+    def test_whatever_is_finite_is_taken(self, outcome):
+        step, taken = self.taken(outcome)
+        assert torch.equal(self.parameters, self.before + step.full_step)
+        assert (taken.accepted, taken.fraction, taken.kl, taken.gain) == (True, 1.0, *outcome)
+
+    @pytest.mark.parametrize("outcome", [(math.nan, 1.0), (0.001, math.inf), (math.inf, 0.0)])
+    def test_silent_bug_04_what_is_not_finite_is_undone_bit_for_bit(self, outcome):
+        _, taken = self.taken(outcome)
+        assert torch.equal(self.parameters, self.before)
+        assert (taken.accepted, taken.kl, taken.reject_reason) == (
+            False,
+            0.0,
+            RejectReason.NOT_FINITE,
+        )
+
+    def test_silent_bug_04_exception_restores_bit_for_bit(self):
+        with pytest.raises(ArithmeticError):
+            self.taken(ArithmeticError("of the test"))
+        assert torch.equal(self.parameters, self.before)
+
+    def test_refused_direction_is_not_tried(self):
+        step, taken = self.taken(AssertionError(), gradient=torch.zeros(200))
+        assert step.reject_reason is RejectReason.ZERO_GRADIENT
+        assert (taken.accepted, taken.tries) == (False, ())
+        assert torch.equal(self.parameters, self.before)
+
+
+class TestNaturalDirection:
+    def test_it_is_what_a_step_is_a_multiple_of(self):
+        generator = torch.Generator().manual_seed(3)
+        gradient, scales = torch.randn(30, generator=generator), torch.linspace(0.1, 2.0, 30)
+        settings = {"iterations": 30, "damping": 0.2}
+        direction = natural_direction(gradient, lambda v: scales * v, **settings)
+        torch.testing.assert_close(direction.x, gradient / (scales + 0.2), rtol=1e-4, atol=1e-5)
+        step = natural_step(gradient, lambda v: scales * v, max_kl=0.02, **settings)
+        torch.testing.assert_close(step.full_step, step.step_scale * direction.x)
+        assert (step.g_dot_x, step.x_h_x) == (direction.g_dot_x, direction.x_h_x)
+        assert step.full_gain == step.step_scale * step.g_dot_x
+
+
+class TestMaximizeAlong:
+    def setup_method(self):
+        generator = torch.Generator().manual_seed(0)
+        self.parameters = torch.randn(300, generator=generator)
+        self.step = 1e-3 * torch.randn(300, generator=generator)
+        self.before = self.parameters.clone()
+
+    def maximized(self, values, **settings):
+        """The fraction, and how many values were asked for."""
+        asked = []
+
+        def objective():
+            asked.append(self.parameters.clone())
+            value = values[len(asked) - 1]
+            if isinstance(value, Exception):
+                raise value
+            return value
+
+        chosen = {"backtrack_factor": 0.5, "max_backtracks": 4} | settings
+        return maximize_along(self.parameters, self.step, objective, **chosen), asked
+
+    @pytest.mark.parametrize(
+        ("values", "exponent", "asked"),
+        [
+            ([3.0, 2.0], 0, 2),
+            ([1.0, 3.0, 2.0], 1, 3),
+            ([-9.0, -1.0, 0.5, 0.7, 0.6], 3, 5),
+            ([math.nan, math.nan, -math.inf, 0.5, 0.1], 3, 5),
+            ([-1.0, -1.0, -1.0, -1.0, 1e-9], 4, 5),
+        ],
+    )
+    def test_it_goes_to_the_largest_and_stops_where_it_falls_again(self, values, exponent, asked):
+        fraction, candidates = self.maximized(values)
+        assert fraction == 0.5**exponent
+        assert len(candidates) == asked
+        assert torch.equal(self.parameters, candidates[exponent])
+        for index, candidate in enumerate(candidates):
+            expected = torch.add(self.before, self.step, alpha=0.5**index)
+            assert torch.equal(candidate, expected)
+
+    @pytest.mark.parametrize("value", [0.0, -1.0, math.nan])
+    def test_silent_bug_04_nothing_positive_restores_bit_for_bit(self, value):
+        fraction, candidates = self.maximized([value] * 5)
+        assert (fraction, len(candidates)) == (0.0, 5)
+        assert torch.equal(self.parameters, self.before)
+
+    @pytest.mark.parametrize("values", [[ArithmeticError()], [-1.0, 2.0, ArithmeticError()]])
+    def test_silent_bug_04_exception_restores_bit_for_bit(self, values):
+        with pytest.raises(ArithmeticError):
+            self.maximized(values)
+        assert torch.equal(self.parameters, self.before)
+
+    def test_no_tries_at_all_leave_everything_as_it_was(self):
+        assert self.maximized([], max_backtracks=-1) == (0.0, [])
+        assert torch.equal(self.parameters, self.before)

@@ -8,39 +8,41 @@ from itertools import pairwise
 import numpy as np
 import pytest
 import torch
+from network_samples import make_actor as actor_of
+from network_samples import make_critic as critic_of
+from network_samples import make_spec, randomised
 from torch.autograd import functional
 from torch.func import functional_call
 
+from trpotui.rl.acting import ActorArrays
+from trpotui.rl.architecture import LOG_STD_MAX, LOG_STD_MIN
 from trpotui.rl.distributions import Categorical, DiagGaussian
-from trpotui.rl.networks import MLP, Actor, Critic, numpy_layers, parameter_count
-from trpotui.rl.policy import LOG_STD_MAX, LOG_STD_MIN, mlp_forward
+from trpotui.rl.linearization import FunctionLinearization
+from trpotui.rl.networks import Actor, numpy_arrays
 
-CPU = torch.device("cpu")
 DEPTHS = [(), (7,), (7, 5), (7, 5, 6)]
+KINDS = {
+    "categorical": {},
+    "clipped logits": {"logit_clip": 0.5},
+    "independent": {"exploration": "independent"},
+    "state_dependent": {"exploration": "state_dependent"},
+    "gsde": {"exploration": "gsde"},
+}
+"""What an actor may put out beside the depth and the activation of its layers."""
 
 
-def randomised(network, seed=0):
-    """A network with no zero biases and no tiny output layer."""
-    generator = torch.Generator().manual_seed(seed)
-    network.parameters.copy_(0.7 * torch.randn(len(network.parameters), generator=generator))
-    return network
-
-
-def make_actor(hidden=(7,), activation="tanh", *, gaussian=False, log_std=0.0, outputs=3):
-    return Actor(
-        (4, *hidden, outputs),
-        activation,
-        gaussian=gaussian,
-        initial_log_std=log_std,
-        generator=torch.Generator().manual_seed(1),
-        device=CPU,
-    )
+def make_actor(hidden=(7,), activation="tanh", *, gaussian=False, log_std=0.0, **changes):
+    gaussian = gaussian or "exploration" in changes
+    spec = make_spec(hidden=hidden, activation=activation, gaussian=gaussian, **changes)
+    return actor_of(spec, log_std=log_std)
 
 
 def make_critic(hidden=(7,), activation="tanh"):
-    return Critic(
-        (4, *hidden, 1), activation, generator=torch.Generator().manual_seed(2), device=CPU
-    )
+    return critic_of(make_spec(hidden=hidden, activation=activation))
+
+
+def widths(spec, outputs):
+    return (spec.observation_size, *spec.hidden_sizes, outputs)
 
 
 def torch_module(sizes, activation):
@@ -55,11 +57,12 @@ def torch_module(sizes, activation):
 
 
 def reference(network, inputs, activation):
-    """A function of the flat vector that torch can differentiate."""
-    sizes = network.network.sizes
-    module = torch_module(sizes, activation)
-    weights = parameter_count(sizes)
-    gaussian = isinstance(network, Actor) and network.log_std is not None
+    """A function of the flat vector that torch can differentiate, from torch's own modules."""
+    spec = network.spec
+    actor = isinstance(network, Actor)
+    module = torch_module(widths(spec, spec.output_size if actor else 1), activation)
+    weights = sum(parameter.numel() for parameter in module.parameters())
+    exploration = spec.exploration if actor and spec.distribution == "gaussian" else None
 
     def outputs(flat):
         pieces, start = {}, 0
@@ -67,11 +70,23 @@ def reference(network, inputs, activation):
             pieces[name] = flat[start : start + parameter.numel()].view(parameter.shape)
             start += parameter.numel()
         result = functional_call(module, pieces, inputs)
-        if gaussian:
-            log_std = flat[weights:].clamp(LOG_STD_MIN, LOG_STD_MAX)
-            result = torch.cat([result, log_std.expand(len(inputs), -1)], dim=1)
-        return result
+        if exploration == "state_dependent":
+            means, log_stds = result.chunk(2, dim=1)
+            return torch.cat([means, log_stds.clamp(LOG_STD_MIN, LOG_STD_MAX)], dim=1)
+        if actor and spec.logit_clip:
+            return result.clamp(-spec.logit_clip, spec.logit_clip)
+        if exploration is None:
+            return result
+        log_std = flat[weights:].clamp(LOG_STD_MIN, LOG_STD_MAX)
+        if exploration == "independent":
+            return torch.cat([result, log_std.expand(len(inputs), -1)], dim=1)
+        without_head = {n: p for n, p in pieces.items() if n.split(".")[0] != last}
+        latent = functional_call(module[:-1], without_head, inputs) if without_head else inputs
+        deviations = log_std.view(latent.shape[1], -1).exp()
+        variance = (latent[:, :, None] * deviations).square().sum(dim=1) + 1e-6
+        return torch.cat([result, variance.sqrt().log()], dim=1)
 
+    last = str(len(module) - 1)
     return outputs
 
 
@@ -98,10 +113,31 @@ def assert_linearization_is_that_of_autograd(network, activation, seed=3):
 class TestLinearization:
     @pytest.mark.parametrize("activation", ["tanh", "relu"])
     @pytest.mark.parametrize("hidden", DEPTHS)
-    @pytest.mark.parametrize("gaussian", [False, True])
-    def test_actor(self, activation, hidden, gaussian):
-        actor = randomised(make_actor(hidden, activation, gaussian=gaussian))
+    @pytest.mark.parametrize("kind", KINDS)
+    def test_actor(self, activation, hidden, kind):
+        actor = randomised(make_actor(hidden, activation, **KINDS[kind]))
         assert_linearization_is_that_of_autograd(actor, activation)
+
+    @pytest.mark.parametrize("activation", ["tanh", "relu"])
+    @pytest.mark.parametrize("hidden", DEPTHS)
+    @pytest.mark.parametrize("kind", KINDS)
+    def test_by_hand_and_in_general(self, activation, hidden, kind):
+        actor = randomised(make_actor(hidden, activation, **KINDS[kind]))
+        generator = torch.Generator().manual_seed(9)
+        inputs = torch.randn(9, 4, generator=generator)
+        with torch.no_grad():  # as a learner has it
+            by_hand = actor.linearize(inputs)
+            general = FunctionLinearization(
+                lambda vector: actor._function(vector, inputs), actor.parameters
+            )
+            assert not isinstance(by_hand, FunctionLinearization)
+            assert torch.equal(by_hand.outputs, actor(inputs))
+            torch.testing.assert_close(general.outputs, by_hand.outputs)
+            tangent = torch.randn(len(actor.parameters), generator=generator)
+            cotangents = torch.randn(by_hand.outputs.shape, generator=generator)
+            for _ in range(2):  # products may be asked for again and again
+                torch.testing.assert_close(general.jvp(tangent), by_hand.jvp(tangent))
+                torch.testing.assert_close(general.vjp(cotangents), by_hand.vjp(cotangents))
 
     @pytest.mark.parametrize("activation", ["tanh", "relu"])
     @pytest.mark.parametrize("hidden", DEPTHS)
@@ -122,12 +158,31 @@ class TestLinearization:
         actor.log_std.fill_(bound)
         assert_linearization_is_that_of_autograd(actor, "tanh")
 
-    def test_products_are_adjoint(self):
-        actor = randomised(make_actor((6, 6), gaussian=True))
+    @pytest.mark.parametrize("bound", [LOG_STD_MIN, LOG_STD_MAX])
+    def test_log_sigma_of_gsde_at_and_beyond_its_clamp(self, bound):
+        actor = randomised(make_actor(exploration="gsde"))
+        actor.log_std[:3] = bound
+        actor.log_std[3:5] = 2 * bound
+        assert_linearization_is_that_of_autograd(actor, "tanh")
+
+    def test_state_dependent_log_sigma_beyond_its_clamp(self):
+        actor = randomised(make_actor(exploration="state_dependent"))
+        actor.named["1.bias"][3:] = torch.tensor([LOG_STD_MIN - 9.0, LOG_STD_MIN, LOG_STD_MAX])
+        inputs = torch.randn(9, 4, generator=torch.Generator().manual_seed(3))
+        log_stds = actor(inputs)[:, 3:]
+        clamped = (log_stds == LOG_STD_MIN) | (log_stds == LOG_STD_MAX)
+        assert clamped[:, 0].all()
+        assert clamped.any(dim=0).all()
+        assert not clamped.all()
+        assert_linearization_is_that_of_autograd(actor, "tanh")
+
+    @pytest.mark.parametrize("kind", KINDS)
+    def test_products_are_adjoint(self, kind):
+        actor = randomised(make_actor((6, 6), **KINDS[kind]))
         generator = torch.Generator().manual_seed(4)
         linear = actor.linearize(torch.randn(5, 4, generator=generator))
         tangent = torch.randn(len(actor.parameters), generator=generator)
-        cotangents = torch.randn(5, 6, generator=generator)
+        cotangents = torch.randn(linear.outputs.shape, generator=generator)
         forward = (linear.jvp(tangent) * cotangents).sum()
         torch.testing.assert_close(forward, tangent @ linear.vjp(cotangents))
 
@@ -141,33 +196,30 @@ class TestLinearization:
         actor(inputs)
         assert torch.equal(linear.outputs, before)
 
-    @pytest.mark.parametrize("gaussian", [False, True])
-    def test_distribution_fits_the_outputs(self, gaussian):
-        actor = make_actor(gaussian=gaussian)
+    @pytest.mark.parametrize("kind", KINDS)
+    def test_distribution_fits_the_outputs(self, kind):
+        actor = make_actor(**KINDS[kind])
+        gaussian = "exploration" in KINDS[kind]
         assert isinstance(actor.distribution, DiagGaussian if gaussian else Categorical)
         outputs = actor(torch.zeros(2, 4))
         assert outputs.shape == (2, actor.distribution.parameter_count)
 
 
 class TestFlatVector:
-    @pytest.mark.parametrize("gaussian", [False, True])
+    @pytest.mark.parametrize("kind", KINDS)
     @pytest.mark.parametrize("hidden", DEPTHS)
-    def test_silent_bug_03_every_weight_is_a_view_and_every_entry_is_a_weight(
-        self, gaussian, hidden
-    ):
-        actor = make_actor(hidden, gaussian=gaussian)
+    def test_silent_bug_03_every_weight_is_a_view_and_every_entry_is_a_weight(self, kind, hidden):
+        actor = make_actor(hidden, **KINDS[kind])
         actor.parameters.copy_(torch.arange(len(actor.parameters), dtype=torch.float32))
-        pieces = [piece for layer in actor.network.layers for piece in layer]
-        if gaussian:
-            pieces.append(actor.log_std)
+        pieces = list(actor.named.values())
         together = torch.cat([piece.reshape(-1) for piece in pieces])
         assert torch.equal(together, actor.parameters)
         storage = actor.parameters.untyped_storage().data_ptr()
         assert all(piece.untyped_storage().data_ptr() == storage for piece in pieces)
 
-    def test_silent_bug_03_every_entry_changes_an_output(self):
-        actor = randomised(make_actor((5,), gaussian=True))
-        actor.log_std.fill_(0.3)
+    @pytest.mark.parametrize("kind", KINDS)
+    def test_silent_bug_03_every_entry_changes_an_output(self, kind):
+        actor = randomised(make_actor((5,), **KINDS[kind]), scale=0.2)
         inputs = torch.randn(20, 4, generator=torch.Generator().manual_seed(6))
         before = actor(inputs)
         for index in range(len(actor.parameters)):
@@ -184,23 +236,21 @@ class TestFlatVector:
 
     @pytest.mark.parametrize("sizes", [(3, 2), (4, 64, 64, 2), (1, 1, 1)])
     def test_parameter_count_is_that_of_torch_modules(self, sizes):
+        first, *hidden, last = sizes
+        spec = make_spec(inputs=first, hidden=tuple(hidden), actions=last)
         module = torch_module(sizes, "tanh")
-        assert parameter_count(sizes) == sum(p.numel() for p in module.parameters())
+        assert len(actor_of(spec).parameters) == sum(p.numel() for p in module.parameters())
 
 
 class TestInitialWeights:
     @pytest.mark.parametrize("seed", [0, 1, 2])
     @pytest.mark.parametrize("sizes", [(4, 8, 8, 2), (10, 3, 12, 5)])
     def test_weights_are_orthogonal_with_their_gains(self, sizes, seed):
-        network = MLP(
-            sizes,
-            "tanh",
-            output_gain=0.01,
-            generator=torch.Generator().manual_seed(seed),
-            parameters=torch.zeros(parameter_count(sizes)),
-        )
-        for index, (weight, bias) in enumerate(network.layers):
-            gain = 0.01 if index == len(network.layers) - 1 else math.sqrt(2)
+        first, *hidden, last = sizes
+        actor = actor_of(make_spec(inputs=first, hidden=tuple(hidden), actions=last), seed=seed)
+        for index in range(3):
+            gain = 0.01 if index == 2 else math.sqrt(2)
+            weight, bias = actor.named[f"{index}.weight"], actor.named[f"{index}.bias"]
             short = weight if weight.shape[0] <= weight.shape[1] else weight.T
             torch.testing.assert_close(
                 short @ short.T, gain**2 * torch.eye(len(short)), atol=1e-5 * gain**2, rtol=1e-5
@@ -209,68 +259,122 @@ class TestInitialWeights:
 
     def test_weights_are_uniform_over_orthogonal_matrices(self):
         # a plain QR decomposition favours one sign; uniform ones have entries of mean 0
-        generator = torch.Generator().manual_seed(0)
-        diagonals = []
-        for _ in range(500):
-            parameters = torch.zeros(parameter_count((4, 4)))
-            network = MLP(
-                (4, 4), "tanh", output_gain=1.0, generator=generator, parameters=parameters
-            )
-            diagonals.append(network.layers[0][0].diagonal().clone())
-        means = torch.stack(diagonals).mean(dim=0)  # each entry has a deviation of 1 / sqrt(4)
+        spec = make_spec(inputs=4, hidden=(4,))
+        diagonals = torch.stack(
+            [actor_of(spec, seed=seed).named["0.weight"].diagonal() for seed in range(500)]
+        )
+        means = diagonals.mean(dim=0) / math.sqrt(2)  # entries have a deviation of 1 / sqrt(4)
         assert float(means.abs().max()) < 5 * 0.5 / math.sqrt(500)
 
     def test_heads_of_actor_and_critic_have_their_gains(self):
         actor, critic = make_actor((7,)), make_critic((7,))
-        singular = torch.linalg.svdvals(actor.network.layers[-1][0])
+        singular = torch.linalg.svdvals(actor.named["1.weight"])
         torch.testing.assert_close(singular, torch.full_like(singular, 0.01))
         torch.testing.assert_close(
-            torch.linalg.vector_norm(critic.network.layers[-1][0]), torch.tensor(1.0)
+            torch.linalg.vector_norm(critic.named["1.weight"]), torch.tensor(1.0)
         )
 
     def test_log_sigma_starts_as_asked(self):
         actor = make_actor(gaussian=True, log_std=-1.25)
         assert torch.equal(actor.log_std, torch.full((3,), -1.25))
 
+    def test_state_dependent_log_sigma_starts_as_asked(self):
+        actor = make_actor(exploration="state_dependent", log_std=-1.25)
+        assert torch.equal(actor.named["1.bias"], torch.tensor([0.0] * 3 + [-1.25] * 3))
+        torch.testing.assert_close(actor(torch.zeros(2, 4))[:, 3:], torch.full((2, 3), -1.25))
+
+    @pytest.mark.parametrize("hidden", [(), (7,)])
+    def test_gsde_starts_with_the_deviation_asked_for_where_the_latent_is_one(self, hidden):
+        actor = make_actor(hidden, exploration="gsde", log_std=-1.25)
+        inputs = torch.ones(1, 4)
+        if hidden:
+            actor.named["0.bias"].fill_(100.0)  # a tanh of 1
+        log_stds = actor(inputs)[:, 3:]
+        torch.testing.assert_close(log_stds, torch.full((1, 3), -1.25), rtol=0, atol=1e-4)
+
+    @pytest.mark.parametrize("exploration", ["independent", "state_dependent", "gsde"])
+    @pytest.mark.parametrize("log_std", [LOG_STD_MIN, LOG_STD_MAX])
+    def test_log_sigma_can_move_from_wherever_it_may_start(self, exploration, log_std):
+        actor = make_actor(exploration=exploration, log_std=log_std)
+        inputs = torch.randn(50, 4, generator=torch.Generator().manual_seed(0))
+        cotangents = torch.cat([torch.zeros(50, 3), torch.ones(50, 3)], dim=1)
+        gradient = actor.linearize(inputs).vjp(cotangents)
+        moved = gradient[-6:] if exploration == "gsde" else gradient[-3:]
+        assert (moved != 0).all()
+
+    def test_uniform_weights_fill_their_range(self):
+        spec = make_spec(inputs=16, hidden=(200, 9), actions=50, gaussian=True)
+        for network in (
+            actor_of(spec, orthogonal=False, log_std=-0.5),
+            critic_of(spec, orthogonal=False),
+        ):
+            for index, fan_in in enumerate((16, 200, 9)):
+                bound = 1 / math.sqrt(fan_in)
+                weight, bias = network.named[f"{index}.weight"], network.named[f"{index}.bias"]
+                assert float(weight.abs().max()) <= bound
+                assert float(bias.abs().max()) <= bound
+                assert len(bias.unique()) == len(bias)
+                if weight.numel() >= 400:
+                    assert float(weight.abs().max()) > 0.97 * bound
+                    assert float(weight.std()) == pytest.approx(bound / math.sqrt(3), rel=0.1)
+        torch.testing.assert_close(
+            actor_of(spec, orthogonal=False, log_std=-0.5).log_std, torch.full((50,), -0.5)
+        )
+
     def test_weights_come_from_the_generator_alone(self):
         def weights(seed):
             torch.manual_seed(99)
-            return MLP(
-                (4, 6, 2),
-                "tanh",
-                output_gain=1.0,
-                generator=torch.Generator().manual_seed(seed),
-                parameters=torch.zeros(parameter_count((4, 6, 2))),
-            ).parameters
+            return actor_of(make_spec(), seed=seed).parameters
 
         assert torch.equal(weights(0), weights(0))
         assert not torch.equal(weights(0), weights(1))
 
 
-class TestNumpyLayers:
+class TestNumpyArrays:
     @pytest.mark.parametrize("activation", ["tanh", "relu"])
     @pytest.mark.parametrize("hidden", DEPTHS)
-    def test_numpy_and_torch_compute_the_same(self, activation, hidden):
-        actor = randomised(make_actor(hidden, activation))
+    @pytest.mark.parametrize("kind", KINDS)
+    def test_silent_bug_12_numpy_and_torch_compute_the_same(self, activation, hidden, kind):
+        actor = randomised(make_actor(hidden, activation, **KINDS[kind]))
         inputs = torch.randn(20, 4, generator=torch.Generator().manual_seed(7))
-        ours = mlp_forward(numpy_layers(actor.network), inputs.numpy(), activation)
+        ours = in_numpy(actor, inputs.numpy())
         assert ours.dtype == np.float32
         torch.testing.assert_close(torch.from_numpy(ours), actor(inputs), rtol=1e-5, atol=1e-6)
 
-    def test_layers_follow_the_parameters(self):
-        actor = make_actor((7,))
-        layers = numpy_layers(actor.network)
+    @pytest.mark.parametrize("log_std", [-50.0, LOG_STD_MIN, LOG_STD_MAX, 7.0])
+    @pytest.mark.parametrize("exploration", ["state_dependent", "gsde"])
+    def test_silent_bug_12_log_sigma_is_clamped_alike(self, exploration, log_std):
+        actor = randomised(make_actor(exploration=exploration))
+        if exploration == "gsde":
+            actor.log_std.fill_(log_std)
+        else:
+            actor.named["1.bias"][3:] = log_std
+        inputs = torch.randn(20, 4, generator=torch.Generator().manual_seed(7))
+        ours = torch.from_numpy(in_numpy(actor, inputs.numpy()))
+        torch.testing.assert_close(ours, actor(inputs), rtol=1e-5, atol=1e-6)
+        if exploration == "state_dependent":
+            assert ours[:, 3:].min() >= LOG_STD_MIN
+            assert ours[:, 3:].max() <= LOG_STD_MAX
+
+    def test_arrays_follow_the_parameters(self):
+        actor = make_actor((7,), gaussian=True)
+        arrays = numpy_arrays(actor.named)
         randomised(actor, seed=8)
-        for (weight, bias), (ours, ours_bias) in zip(actor.network.layers, layers, strict=True):
-            assert np.shares_memory(ours, weight.numpy())
-            assert np.array_equal(ours, weight.numpy())
-            assert np.array_equal(ours_bias, bias.numpy())
+        assert arrays.keys() == actor.named.keys() == actor.spec.actor_shapes.keys()
+        for name, array in arrays.items():
+            assert np.shares_memory(array, actor.named[name].numpy())
+            assert np.array_equal(array, actor.named[name].numpy())
 
     def test_inputs_are_not_written_to(self):
-        actor = randomised(make_actor(()))
+        actor = randomised(make_actor((), "relu"))
         inputs = np.ones((3, 4), dtype=np.float32)
-        mlp_forward(numpy_layers(actor.network), inputs, "relu")
+        in_numpy(actor, inputs)
         assert np.array_equal(inputs, np.ones((3, 4), dtype=np.float32))
+
+
+def in_numpy(actor, inputs):
+    network = ActorArrays(actor.spec, numpy_arrays(actor.named))
+    return network.parameters(network.latent(network.features(inputs, None)[0]))
 
 
 class TestRefusals:
@@ -287,8 +391,6 @@ class TestRefusals:
         critic = make_critic()
         length = len(critic.parameters) + surplus
         with pytest.raises(ValueError, match="expected a vector"):
-            critic.network.split(torch.zeros(length))
-        with pytest.raises(ValueError, match="expected a vector"):
             critic.linearize(torch.zeros(2, 4)).jvp(torch.zeros(length))
 
     @pytest.mark.parametrize("surplus", [-1, 1])
@@ -298,28 +400,19 @@ class TestRefusals:
         with pytest.raises(ValueError, match="expected a vector"):
             actor.linearize(torch.zeros(2, 4)).jvp(torch.zeros(len(actor.parameters) + surplus))
 
-    @pytest.mark.parametrize("sizes", [(), (4,), (4, 0, 2)])
-    def test_sizes_that_are_no_network(self, sizes):
-        with pytest.raises(ValueError, match="sizes"):
-            MLP(
-                sizes,
-                "tanh",
-                output_gain=1.0,
-                generator=torch.Generator(),
-                parameters=torch.zeros(0),
-            )
-
 
 class TestConfine:
+    def test_log_sigma_of_gsde_past_its_range_comes_back(self):
+        actor = make_actor((2,), exploration="gsde", inputs=2)
+        actor.log_std.copy_(torch.tensor([[2.5, 0.0, -11.0], [-20.0, 3.0, 1.0]]))
+        inputs = torch.ones(1, 2)
+        before = actor(inputs)
+        actor.confine()
+        assert torch.equal(actor(inputs), before)
+        assert actor.log_std.tolist() == [[2.0, 0.0, -10.0], [-10.0, 2.0, 1.0]]
+
     def test_log_sigma_past_its_range_comes_back_and_the_policy_stays_the_same(self):
-        actor = Actor(
-            (2, 3),
-            "tanh",
-            gaussian=True,
-            initial_log_std=2.0,
-            generator=torch.Generator().manual_seed(0),
-            device=torch.device("cpu"),
-        )
+        actor = make_actor((), gaussian=True, log_std=2.0, inputs=2)
         actor.log_std.copy_(torch.tensor([2.5, 0.0, -11.0]))
         inputs = torch.ones(1, 2)
         before = actor(inputs)

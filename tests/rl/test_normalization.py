@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from trpotui.rl.normalization import ObservationMoments
+from trpotui.rl.normalization import ObservationMoments, ReturnMoments
 
 QUICK = settings(max_examples=60, deadline=None, database=None)
 
@@ -127,3 +127,93 @@ class TestNormalize:
         rows = np.array([[0.0, 1000.0], [2.0, 3000.0]], dtype=np.float32)
         normal = ObservationMoments.initial(2, clip=10.0).merged(rows).normalize(rows)
         assert normal.tolist() == [[-1.0, -1.0], [1.0, 1.0]]
+
+
+@st.composite
+def rewarded(draw):
+    """Rewards [T, N] of episodes that begin where `starts` says, and some rows that only reset."""
+    rng = np.random.default_rng(draw(st.integers(0, 10_000)))
+    steps, envs = draw(st.integers(1, 25)), draw(st.integers(1, 3))
+    rewards = rng.normal(draw(st.sampled_from([0.0, 5.0])), 2.0, size=(steps, envs))
+    starts = rng.random((steps, envs)) < draw(st.sampled_from([0.0, 0.2, 1.0]))
+    valid = rng.random((steps, envs)) < 0.8
+    cut = draw(st.integers(0, steps))
+    gamma = draw(st.sampled_from([0.0, 0.9, 1.0]))
+    return rewards.astype(np.float32), starts, valid, cut, gamma
+
+
+def sums_by_definition(rewards, starts, gamma):
+    """g_t: every reward of the episode so far, discounted by how long it is ago."""
+    sums = np.zeros(rewards.shape)
+    for t, n in np.ndindex(*rewards.shape):
+        for back in range(t + 1):
+            sums[t, n] += gamma**back * float(rewards[t - back, n])
+            if starts[t - back, n]:
+                break
+    return sums
+
+
+class TestReturnMoments:
+    @QUICK
+    @given(rewarded())
+    def test_are_the_moments_of_the_sums_however_the_rollouts_are_cut(self, data):
+        rewards, starts, valid, cut, gamma = data
+        moments = ReturnMoments.initial(rewards.shape[1])
+        for part in (slice(0, cut), slice(cut, None)):
+            moments = moments.merged(
+                rewards[part], starts=starts[part], valid=valid[part], gamma=gamma
+            )
+        sums = sums_by_definition(rewards, starts, gamma)
+        np.testing.assert_allclose(moments.sums, sums[-1], rtol=1e-9, atol=1e-9)
+        assert moments.count == valid.sum()
+        if valid.any():
+            assert moments.mean == pytest.approx(sums[valid].mean(), rel=1e-9, abs=1e-9)
+            assert moments.variance == pytest.approx(sums[valid].var(), rel=1e-6, abs=1e-9)
+
+    def test_rewards_are_counted_in_deviations_and_clipped(self):
+        moments = ReturnMoments(sums=np.zeros(1), mean=100.0, variance=16.0, count=9.0)
+        rewards = np.array([[2.0], [-8.0], [1e6]], dtype=np.float32)
+        normal = moments.normalize(rewards, clip=10.0)
+        assert normal.dtype == np.float32
+        assert normal.tolist() == [[0.5], [-2.0], [10.0]]
+        assert moments.normalize(rewards, clip=0.25).tolist() == [[0.25], [-0.25], [0.25]]
+
+    def test_rewards_are_not_centred(self):
+        # shifting rewards changes what is best wherever an episode can be made shorter
+        rewards = np.full((50, 2), -1.0, dtype=np.float32)
+        flags = np.zeros((50, 2), dtype=np.bool_)
+        moments = ReturnMoments.initial(2).merged(rewards, starts=flags, valid=~flags, gamma=0.9)
+        assert (moments.normalize(rewards, clip=10.0) < 0).all()
+
+    def test_rewards_that_do_not_vary_stay_as_they_are(self):
+        rewards = np.full((5, 2), 0.1, dtype=np.float32)
+        flags = np.ones((5, 2), dtype=np.bool_)  # every step is an episode
+        moments = ReturnMoments.initial(2).merged(rewards, starts=flags, valid=flags, gamma=0.9)
+        assert np.array_equal(moments.normalize(rewards, clip=10.0), rewards)
+
+    def test_merging_leaves_the_moments_alone(self):
+        before = ReturnMoments.initial(2)
+        rewards = np.ones((4, 2), dtype=np.float32)
+        flags = np.zeros((4, 2), dtype=np.bool_)
+        before.merged(rewards, starts=flags, valid=~flags, gamma=0.9)
+        assert before.sums.tolist() == [0.0, 0.0]
+        assert before.count == 0.0
+
+    def test_restored_is_what_was_saved(self):
+        flags = np.zeros((4, 2), dtype=np.bool_)
+        rewards = np.arange(8, dtype=np.float32).reshape(4, 2)
+        moments = ReturnMoments.initial(2).merged(rewards, starts=flags, valid=~flags, gamma=0.9)
+        again = ReturnMoments.initial(2).restored(moments.state())
+        assert (again.mean, again.variance, again.count) == (
+            moments.mean,
+            moments.variance,
+            moments.count,
+        )
+        assert again.sums.tolist() == moments.sums.tolist() != [0.0, 0.0]
+
+    @pytest.mark.parametrize("position", [0, 1, 2])
+    def test_arrays_of_another_shape_are_refused(self, position):
+        arrays = [np.zeros((4, 2)), np.zeros((4, 2), bool), np.zeros((4, 2), bool)]
+        arrays[position] = arrays[position][:, :1]
+        with pytest.raises(ValueError, match="expected three arrays"):
+            ReturnMoments.initial(2).merged(arrays[0], starts=arrays[1], valid=arrays[2], gamma=0.9)

@@ -6,11 +6,14 @@ Source: "Debugging Reinforcement Learning Systems" (2021), section on probe envi
 
 from __future__ import annotations
 
+import math
+
 import gymnasium
 import numpy as np
 import pytest
 import torch
 from gymnasium import spaces
+from network_samples import act, parameters_of, values_of
 
 from trpotui.events import EpisodesFinished, UpdateFinished
 from trpotui.rl.environments import make_environments
@@ -18,7 +21,23 @@ from trpotui.rl.learner import Learner
 from trpotui.rl.trainer import train
 
 SEEDS = [0, 1]
+KINDS = ["discrete", "multi_discrete", "multi_binary", "continuous"]
 GAMMA = 0.8
+
+
+def action_space(kind: str, actions: int) -> spaces.Space:
+    """One action or two; those with several components have two of different size."""
+    return {
+        "discrete": spaces.Discrete(actions),
+        "multi_discrete": spaces.MultiDiscrete([actions, 3], start=[0, -1]),
+        "multi_binary": spaces.MultiBinary(2),
+        "continuous": spaces.Box(-1, 1, (1,), np.float32),
+    }[kind]
+
+
+BEST = {"discrete": 1, "multi_discrete": [1, -1], "multi_binary": [1, 0]}
+"""The action whose preference is 1."""
+WORST = {"discrete": 0, "multi_discrete": [0, 1], "multi_binary": [0, 1]}
 
 
 class Probe(gymnasium.Env):
@@ -27,12 +46,9 @@ class Probe(gymnasium.Env):
     observation_space = spaces.Box(-1, 1, (1,), np.float32)
     length = 1
 
-    def __init__(self, *, continuous: bool) -> None:
-        self.continuous = continuous
-        actions = self.discrete_actions()
-        self.action_space = (
-            spaces.Box(-1, 1, (1,), np.float32) if continuous else spaces.Discrete(actions)
-        )
+    def __init__(self, *, kind: str) -> None:
+        self.kind = kind
+        self.action_space = action_space(kind, self.discrete_actions())
 
     def discrete_actions(self) -> int:
         return 1
@@ -40,8 +56,20 @@ class Probe(gymnasium.Env):
     def observe(self) -> float:
         return 0.0
 
-    def reward(self, observation: float, action: float) -> float:
+    def reward(self, observation: float, preference: float) -> float:
         raise NotImplementedError
+
+    def preference(self, action) -> float:
+        """From -1 to 1; of several components the first is for it, the second against it."""
+        first, *others = np.asarray(action, dtype=np.float64).reshape(-1)
+        match self.kind:
+            case "continuous":
+                return first
+            case "discrete":
+                return 2 * first - 1
+            case "multi_discrete":
+                return first - 0.5 - others[0] / 2
+        return first - others[0]
 
     def reset(self, *, seed=None, **_):
         super().reset(seed=seed)
@@ -50,7 +78,8 @@ class Probe(gymnasium.Env):
         return np.array([self._seen], np.float32), {}
 
     def step(self, action):
-        reward = self.reward(self._seen, float(np.asarray(action).reshape(-1)[0]))
+        assert action in self.action_space
+        reward = self.reward(self._seen, self.preference(action))
         self._t += 1
         self._seen = self.observe()
         return np.array([self._seen], np.float32), reward, self._t >= self.length, False, {}
@@ -94,8 +123,8 @@ class ActionReward(Probe):
     def discrete_actions(self):
         return 2
 
-    def reward(self, _, action):
-        return -((action - 0.5) ** 2) if self.continuous else 2.0 * action - 1.0
+    def reward(self, _, preference):
+        return -((preference - 0.5) ** 2) if self.kind == "continuous" else preference
 
 
 class ActionAndObservationReward(Probe):
@@ -107,10 +136,10 @@ class ActionAndObservationReward(Probe):
     def observe(self):
         return self.coin()
 
-    def reward(self, observation, action):
-        if self.continuous:
-            return -((action - 0.5 * observation) ** 2)
-        return observation * (2.0 * action - 1.0)
+    def reward(self, observation, preference):
+        if self.kind == "continuous":
+            return -((preference - 0.5 * observation) ** 2)
+        return observation * preference
 
 
 class Keeper:
@@ -126,7 +155,7 @@ class Keeper:
         pass
 
 
-@pytest.fixture(params=[False, True], ids=["discrete", "continuous"])
+@pytest.fixture(params=KINDS)
 def trained(request, register, make_config):
     """Train on a probe; returns the policy and the events."""
 
@@ -134,7 +163,7 @@ def trained(request, register, make_config):
         config = make_config(
             register(probe),
             hyper={"rollout_steps": 16, "gamma": GAMMA, "max_kl": 0.03} | hyper,
-            environment_kwargs={"continuous": request.param},
+            environment_kwargs={"kind": request.param},
             n_envs=8,
             seed=seed,
             total_steps=8 * 16 * updates,
@@ -143,7 +172,7 @@ def trained(request, register, make_config):
         events = list(train(config, store=keeper))
         return keeper.policy, events
 
-    run.continuous = request.param
+    run.kind = request.param
     return run
 
 
@@ -166,40 +195,89 @@ class TestValues:
 
     def test_constant_reward(self, trained, seed, critic):
         policy, _ = trained(ConstantReward, updates=25, seed=seed, **self.settings(critic))
-        assert policy.values(rows(0)).tolist() == pytest.approx([1.0], abs=0.01)
+        assert values_of(policy, rows(0)).tolist() == pytest.approx([1.0], abs=0.01)
 
     def test_observation_dependent_reward(self, trained, seed, critic):
         policy, _ = trained(ObservationReward, updates=40, seed=seed, **self.settings(critic))
-        assert policy.values(rows(-1, 1)).tolist() == pytest.approx([-1.0, 1.0], abs=0.05)
+        assert values_of(policy, rows(-1, 1)).tolist() == pytest.approx([-1.0, 1.0], abs=0.05)
 
     def test_reward_one_step_later_is_discounted_once(self, trained, seed, critic):
         policy, _ = trained(TwoSteps, updates=60, seed=seed, **self.settings(critic))
-        assert policy.values(rows(0, 1)).tolist() == pytest.approx([GAMMA, 1.0], abs=0.05)
+        assert values_of(policy, rows(0, 1)).tolist() == pytest.approx([GAMMA, 1.0], abs=0.05)
 
 
 @pytest.mark.parametrize("seed", SEEDS)
 class TestActions:
     def test_action_dependent_reward(self, trained, seed):
         policy, events = trained(ActionReward, updates=60, seed=seed)
-        (action,) = policy.act(rows(0), None).reshape(-1)
-        value = float(policy.values(rows(0))[0])
-        if trained.continuous:
-            assert action == pytest.approx(0.5, abs=0.1)
+        (action,) = act(policy, rows(0)).tolist()
+        value = float(values_of(policy, rows(0))[0])
+        if trained.kind == "continuous":
+            assert action == pytest.approx([0.5], abs=0.1)
             assert value == pytest.approx(last_mean_return(events), abs=0.05)
         else:
-            assert action == 1
+            assert action == BEST[trained.kind]
             assert value == pytest.approx(1.0, abs=0.05)
 
     def test_action_and_observation_dependent_reward(self, trained, seed):
         policy, events = trained(ActionAndObservationReward, updates=80, seed=seed)
-        actions = policy.act(rows(-1, 1), None).reshape(-1).tolist()
-        values = policy.values(rows(-1, 1)).tolist()
-        if trained.continuous:
-            assert actions == pytest.approx([-0.5, 0.5], abs=0.1)
+        actions = act(policy, rows(-1, 1)).tolist()
+        values = values_of(policy, rows(-1, 1)).tolist()
+        if trained.kind == "continuous":
+            assert np.ravel(actions) == pytest.approx([-0.5, 0.5], abs=0.1)
             assert values == pytest.approx([last_mean_return(events)] * 2, abs=0.05)
         else:
-            assert actions == [0, 1]
+            assert actions == [WORST[trained.kind], BEST[trained.kind]]
             assert values == pytest.approx([1.0, 1.0], abs=0.1)
+
+
+class ActionRewardAtOne(ActionReward):
+    """The same with observation 1: gSDE has no noise where all features are 0."""
+
+    def observe(self):
+        return 1.0
+
+
+@pytest.mark.parametrize("trained", ["continuous"], indirect=True)
+@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize(
+    "exploration",
+    [{"exploration": "state_dependent"}, {"exploration": "gsde"}],
+    ids=lambda values: values["exploration"],
+)
+class TestExploration:
+    def test_action_dependent_reward(self, trained, seed, exploration):
+        policy, _ = trained(ActionRewardAtOne, updates=60, seed=seed, **exploration)
+        assert act(policy, rows(1)).item() == pytest.approx(0.5, abs=0.1)
+        assert deviation(policy, 1) < 0.3
+
+    def test_action_and_observation_dependent_reward(self, trained, seed, exploration):
+        policy, events = trained(ActionAndObservationReward, updates=80, seed=seed, **exploration)
+        assert act(policy, rows(-1, 1)).reshape(-1).tolist() == pytest.approx([-0.5, 0.5], abs=0.1)
+        values = values_of(policy, rows(-1, 1)).tolist()
+        assert values == pytest.approx([last_mean_return(events)] * 2, abs=0.05)
+
+    def test_deviation_is_learned_where_the_observation_calls_for_it(
+        self, trained, seed, exploration
+    ):
+        policy, _ = trained(PrecisionWhereItCounts, updates=60, seed=seed, **exploration)
+        assert deviation(policy, 1) < 0.5 * deviation(policy, -1)
+
+
+class PrecisionWhereItCounts(Probe):
+    """A random observation; only where it is 1 the action matters."""
+
+    def observe(self):
+        return self.coin()
+
+    def reward(self, observation, preference):
+        return -(preference**2) if observation > 0 else 0.0
+
+
+def deviation(policy, observation: float) -> float:
+    """sigma of the actions at an observation."""
+    _, log_std = parameters_of(policy, rows(observation))[0]
+    return math.exp(log_std)
 
 
 class Idle(gymnasium.Env):
@@ -207,10 +285,8 @@ class Idle(gymnasium.Env):
 
     observation_space = spaces.Box(-1, 1, (1,), np.float32)
 
-    def __init__(self, *, continuous: bool) -> None:
-        self.action_space = (
-            spaces.Box(-1, 1, (1,), np.float32) if continuous else spaces.Discrete(2)
-        )
+    def __init__(self, *, kind: str) -> None:
+        self.action_space = action_space(kind, 2)
 
     def reset(self, *, seed=None, **_):
         super().reset(seed=seed)
@@ -226,7 +302,7 @@ class Idle(gymnasium.Env):
 def test_silent_bug_11_fitted_critic_leaves_no_noise_to_learn_from(trained, seed):
     policy, events = trained(Idle, updates=220, seed=seed)
     # the time limit is no end of the world: 1 / (1 - gamma) and not less
-    assert policy.values(rows(1)).tolist() == pytest.approx([1 / (1 - GAMMA)], rel=1e-3)
+    assert values_of(policy, rows(1)).tolist() == pytest.approx([1 / (1 - GAMMA)], rel=1e-3)
     later = [event for event in events if isinstance(event, UpdateFinished)][-100:]
     assert len(later) == 100
     assert len({event.entropy for event in later}) == 1
@@ -234,14 +310,12 @@ def test_silent_bug_11_fitted_critic_leaves_no_noise_to_learn_from(trained, seed
 
 
 @pytest.mark.parametrize("gamma", [0.9, 0.97, 0.993])
-@pytest.mark.parametrize("continuous", [False, True])
-def test_silent_bug_11_rounding_of_a_fitted_critic_is_no_signal(
-    register, make_config, continuous, gamma
-):
+@pytest.mark.parametrize("kind", KINDS)
+def test_silent_bug_11_rounding_of_a_fitted_critic_is_no_signal(register, make_config, kind, gamma):
     config = make_config(
         register(Idle),
         hyper={"rollout_steps": 32, "gamma": gamma, "reward_scale": 0.3},
-        environment_kwargs={"continuous": continuous},
+        environment_kwargs={"kind": kind},
         n_envs=4,
     )
     environments = make_environments(

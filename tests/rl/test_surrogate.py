@@ -8,10 +8,12 @@ import math
 from typing import ClassVar
 
 import gymnasium
+import network_samples
 import numpy as np
 import pytest
 import torch
 from gymnasium import spaces
+from network_samples import make_spec, parameters_of
 from torch.autograd.functional import hessian, jacobian
 
 from trpotui.rl.algorithm import Batch
@@ -29,15 +31,9 @@ def nothing() -> None:
 
 
 def make_actor(kind: str, *, seed: int = 0) -> Actor:
+    spec = make_spec(inputs=INPUTS, hidden=(HIDDEN,), actions=ACTIONS, gaussian=kind == "gaussian")
+    actor = network_samples.make_actor(spec, seed=seed, log_std=-0.3)
     generator = torch.Generator().manual_seed(seed)
-    actor = Actor(
-        (INPUTS, HIDDEN, ACTIONS),
-        "tanh",
-        gaussian=kind == "gaussian",
-        initial_log_std=-0.3,
-        generator=generator,
-        device=torch.device("cpu"),
-    )
     actor.parameters.add_(0.5 * torch.randn(len(actor.parameters), generator=generator))
     return actor
 
@@ -50,6 +46,7 @@ def make_batch(actor: Actor, count: int, *, seed: int = 1) -> Batch:
         actions=actor.distribution.sample(actor(inputs), generator),
         advantages=torch.randn(count, generator=generator),
         targets=torch.randn(count, generator=generator),
+        values=torch.zeros(count),
     )
 
 
@@ -241,6 +238,7 @@ class TestShapes:
             batch.actions.flip(0),
             batch.advantages.flip(0),
             batch.targets.flip(0),
+            batch.values.flip(0),
         )
         first, second = (Surrogate(actor, one, nothing) for one in (batch, flipped))
         torch.testing.assert_close(first.gradient(), second.gradient(), rtol=1e-4, atol=1e-6)
@@ -356,7 +354,9 @@ class TestRealUpdates:
             stats = learner.iterate(nothing).stats
             new = learner.actor.parameters.double().numpy()
             inputs = seen[-1].inputs.double().numpy()
-            kl = independent_kl(old, new, inputs, learner.spec.actor_sizes)
+            spec = learner.spec
+            sizes = (spec.observation_size, *spec.hidden_sizes, spec.output_size)
+            kl = independent_kl(old, new, inputs, sizes)
             assert kl <= max_kl * (1 + 1e-5)
             assert stats.kl == pytest.approx(kl, rel=1e-4, abs=1e-9)
             moved += kl > 0.1 * max_kl
@@ -373,7 +373,7 @@ class TestRealUpdates:
         update = learner.algorithm.update
 
         def recorded(batch, interrupt):
-            parameters = policy.action_parameters(batch.inputs.numpy()).astype(np.float64)
+            parameters = parameters_of(policy, batch.inputs.numpy()).astype(np.float64)
             now = learner.actor(batch.inputs).double()
             seen.append((batch, parameters, now))
             return update(batch, interrupt)

@@ -25,12 +25,14 @@ from trpotui.events import (
     UpdateFinished,
     metrics_row,
 )
-from trpotui.rl.algorithms.trpo import TrpoHyperparameters
+from trpotui.rl import collector
+from trpotui.rl.acting import Session
+from trpotui.rl.algorithms.trpo import Trpo, TrpoHyperparameters
 from trpotui.rl.control import Control
 from trpotui.rl.environments import make_environments
 from trpotui.rl.learner import Learner
-from trpotui.rl.natural_gradient import line_search, natural_step
-from trpotui.rl.policy import Policy
+from trpotui.rl.line_search import line_search
+from trpotui.rl.natural_gradient import natural_step
 from trpotui.rl.surrogate import Surrogate
 from trpotui.rl.trainer import check, train
 
@@ -44,11 +46,11 @@ class Drift(gymnasium.Env):
     open: ClassVar[list[gymnasium.Env]] = []
     made: ClassVar[list[gymnasium.Env]] = []
 
-    def __init__(self, *, continuous: bool = False, length: int = 7) -> None:
+    def __init__(self, *, continuous: bool = False, length: int = 7, most: float = 2.5) -> None:
         self.action_space = (
             spaces.Box(-1, 1, (2,), np.float32) if continuous else spaces.Discrete(2)
         )
-        self._length, self.total = length, 0
+        self._length, self._most, self.total = length, most, 0
         self.number = len(self.made)
         self.made.append(self)
         self.open.append(self)
@@ -67,7 +69,7 @@ class Drift(gymnasium.Env):
         push = float(np.asarray(action).reshape(-1)[0])
         self._place += push - 0.4 + 0.1 * float(self.np_random.normal())
         reward = -abs(self._place)
-        terminated = self._place > 2.5
+        terminated = self._place > self._most
         return self._observation(), reward, terminated, self._t >= self._length, {}
 
     def close(self):
@@ -79,7 +81,7 @@ class Odd(Drift):
 
     def __init__(self) -> None:
         super().__init__()
-        self.action_space = spaces.MultiBinary(2)
+        self.action_space = spaces.Text(2)
 
 
 @pytest.fixture(autouse=True)
@@ -403,7 +405,9 @@ class TestSilentBug12:
             policy = learner.snapshot()  # with the moments of before the rollout
 
             def compared(batch, interrupt, policy=policy):
-                collected = torch.from_numpy(policy.action_parameters(batch.inputs.numpy()))
+                session = policy.session(len(batch.inputs))
+                none = np.zeros(len(batch.inputs), dtype=np.bool_)
+                collected = torch.from_numpy(session.parameters(batch.inputs.numpy(), none))
                 current = learner.actor(batch.inputs)
                 kl = learner.actor.distribution.kl(old=collected.double(), new=current.double())
                 distances.append(float(kl.max()))
@@ -453,12 +457,12 @@ class TestSilentBug12:
     def test_silent_bug_12_inputs_that_drift_while_acting_end_the_run(
         self, variant, monkeypatch, drift
     ):
-        honest = Policy.action_parameters
-        monkeypatch.setattr(
-            Policy,
-            "action_parameters",
-            lambda self, inputs: honest(self, np.float32(drift) * inputs + np.float32(drift)),
-        )
+        honest = Session.parameters
+
+        def drifted(self, inputs, starts):
+            return honest(self, np.float32(drift) * inputs + np.float32(drift), starts)
+
+        monkeypatch.setattr(Session, "parameters", drifted)
         # heads start near zero, where any input gives nearly the same distribution
         config = dataclasses.replace(
             variant, hyperparameters=dataclasses.replace(variant.hyperparameters, max_kl=0.05)
@@ -605,7 +609,7 @@ class TestStore:
             saved.append(policy.policy.to_bytes()) or keep(policy, best=best)
         )
         config = dataclasses.replace(variant, eval_every=1, eval_episodes=3)
-        list(train(dataclasses.replace(config, checkpoint_seconds=1e-6), store=shelf))
+        list(train(dataclasses.replace(config, checkpoint_updates=1), store=shelf))
         assert len(saved) > 5
         assert [one.policy.to_bytes() for one in shelf.saved] == saved
 
@@ -614,20 +618,20 @@ class TestStore:
         shelf.save_checkpoint = lambda state: (
             shelf.checkpoints.append(state) or copies.append(plain(state))
         )
-        list(train(dataclasses.replace(variant, checkpoint_seconds=1e-6), store=shelf))
+        list(train(dataclasses.replace(variant, checkpoint_updates=1), store=shelf))
         assert len(copies) == 6
         assert [plain(state) for state in shelf.checkpoints] == copies
 
     def test_checkpoints_are_made_as_often_as_asked(self, variant):
         often, rarely = Shelf(), Shelf()
-        list(train(dataclasses.replace(variant, checkpoint_seconds=1e-6), store=often))
+        list(train(dataclasses.replace(variant, checkpoint_updates=1), store=often))
         events = list(train(variant, store=rarely))
         assert [state["update"] for state in often.checkpoints] == [1, 2, 3, 4, 5, 5]
         assert [state["update"] for state in rarely.checkpoints] == [5]
         assert of(CheckpointSaved, events) == [CheckpointSaved(update=5, steps=160)]
 
     def test_no_store_means_no_checkpoints(self, variant):
-        events = list(train(dataclasses.replace(variant, checkpoint_seconds=1e-6)))
+        events = list(train(dataclasses.replace(variant, checkpoint_updates=1)))
         assert of(CheckpointSaved, events) == []
 
     def test_full_disk_is_a_notice_and_the_run_goes_on_to_an_error_at_its_end(self, variant):
@@ -661,7 +665,7 @@ class TestStore:
 
     def test_disk_that_has_room_again_is_no_error(self, variant):
         shelf = Full(*METHODS, until=1)
-        events = list(train(dataclasses.replace(variant, checkpoint_seconds=1e-6), store=shelf))
+        events = list(train(dataclasses.replace(variant, checkpoint_updates=1), store=shelf))
         assert of(Notice, events)
         assert isinstance(events[-1], RunFinished)
         assert shelf.checkpoints[-1]["update"] == shelf.saved[-1].updates == 5
@@ -788,6 +792,7 @@ class TestResume:
             "hyper": {
                 "critic": "adam",
                 "normalize_observations": True,
+                "normalize_rewards": True,
                 "rollout_steps": 8,
                 "max_kl": 0.003,
             },
@@ -820,7 +825,12 @@ class TestResume:
         config = self.config(
             register,
             make_config,
-            hyper={"critic": critic, "rollout_steps": 8, "normalize_observations": True},
+            hyper={
+                "critic": critic,
+                "rollout_steps": 8,
+                "normalize_observations": True,
+                "normalize_rewards": True,
+            },
             environment_kwargs={"continuous": continuous},
         )
         updates, last = self.whole(config)
@@ -832,7 +842,16 @@ class TestResume:
 
     @pytest.mark.parametrize(
         "dropped",
-        ["actor", "critic", "algorithm", "hyperparameters", "moments", "rng", "generator"],
+        [
+            "actor",
+            "critic",
+            "algorithm",
+            "hyperparameters",
+            "moments",
+            "history",
+            "rng",
+            "generator",
+        ],
     )
     def test_silent_bug_14_every_part_of_the_learner_matters(self, register, make_config, dropped):
         config = self.config(register, make_config)
@@ -856,8 +875,20 @@ class TestResume:
     def test_all_parts_of_the_learner_are_covered(self, register, make_config):
         state = self.first_half(self.config(register, make_config))
         assert set(state["learner"]) == {
-            "actor", "critic", "algorithm", "hyperparameters", "moments", "rng", "generator"
+            "actor", "critic", "algorithm", "hyperparameters", "moments", "history", "rng",
+            "generator", "experience",
         }  # fmt: skip
+
+    @pytest.mark.parametrize("part", ["outcomes", "returns"])
+    def test_silent_bug_14_every_part_of_the_history_is_restored(self, register, make_config, part):
+        config = self.config(register, make_config)
+        history = self.first_half(config)["learner"]["history"]
+        fresh = make_learner(config).state()["history"]
+        assert set(history) == set(fresh) == {"outcomes", "returns"}
+        assert history[part] != fresh[part]
+        learner = make_learner(config)
+        learner.restore(self.first_half(config)["learner"])
+        assert learner.state()["history"] == history
 
     def test_counters_and_the_best_score_go_on(self, register, make_config):
         config = make_config(register(Drift), eval_every=2, eval_episodes=3, total_steps=32 * 4)
@@ -912,24 +943,174 @@ class TestResume:
         assert future.result(timeout=0).to_bytes() == shelf.saved[-1].policy.to_bytes()
 
 
+class TestWholeEpisodes:
+    def config(self, register, make_config, *, total_episodes=0, n_envs=3, **hyper) -> RunConfig:
+        return make_config(
+            register(Drift),
+            hyper={"rollout_episodes": 2} | hyper,
+            n_envs=n_envs,
+            total_steps=10**6 if total_episodes else 200,
+            total_episodes=total_episodes,
+        )
+
+    def test_episodes_that_are_told_are_those_that_were_learned_from(self, register, make_config):
+        batches = []
+        config = self.config(register, make_config)
+        learner = make_learner(config)
+        update = learner.algorithm.update
+        learner.algorithm.update = lambda batch, interrupt: (
+            batches.append(batch) or update(batch, interrupt)
+        )
+        for _ in range(5):
+            iteration = learner.iterate(nothing)
+            assert len(iteration.returns) == 6
+            rows = batches[-1].inputs.numpy()  # place, and steps since the beginning
+            assert iteration.steps == len(rows) == sum(iteration.lengths)
+            assert (rows[:, 1] == 0).sum() == 6
+
+    def test_steps_of_an_update_are_not_known_and_those_of_the_run_add_up(
+        self, register, make_config
+    ):
+        events = list(train(self.config(register, make_config)))
+        assert events[0].steps_per_update is None
+        lengths, updates = of(EpisodesFinished, events), of(UpdateFinished, events)
+        assert [update.episodes for update in updates] == [6 * (k + 1) for k in range(len(updates))]
+        total = np.cumsum([sum(event.lengths) for event in lengths])
+        assert [update.steps for update in updates] == total.tolist()
+        # goes on until the steps are done, and says so
+        assert total[-2] < 200 <= total[-1]
+        assert events[-1].reason is StopReason.STEPS_REACHED
+
+    @pytest.mark.parametrize(("total", "done"), [(1, 6), (6, 6), (7, 6), (12, 12), (17, 12)])
+    def test_run_ends_with_its_episodes(self, register, make_config, total, done):
+        events = list(train(self.config(register, make_config, total_episodes=total)))
+        finished = events[-1]
+        assert (finished.reason, finished.episodes) == (StopReason.EPISODES_REACHED, done)
+        assert events[0].total_episodes == total
+
+    def test_one_environment_and_one_episode_an_update(self, register, make_config):
+        config = self.config(register, make_config, total_episodes=20, n_envs=1, rollout_episodes=1)
+        events = list(train(config))
+        finished, updates = of(EpisodesFinished, events), of(UpdateFinished, events)
+        assert len(updates) == events[-1].episodes == 20
+        assert all(len(event.returns) == 1 for event in finished)
+        assert sum(event.lengths[0] for event in finished) == events[-1].steps
+
+    def test_run_of_steps_can_end_with_its_episodes_too(self, register, make_config):
+        config = make_config(register(Drift), total_steps=10**6, total_episodes=25)
+        events = list(train(config))
+        updates = of(UpdateFinished, events)
+        assert events[-1].reason is StopReason.EPISODES_REACHED
+        assert events[0].steps_per_update == 32
+        assert updates[-2].episodes < 25 <= updates[-1].episodes == events[-1].episodes
+
+    def test_last_update_is_evaluated(self, register, make_config):
+        config = self.config(register, make_config, total_episodes=18)
+        config = dataclasses.replace(config, eval_every=100, eval_episodes=2)
+        assert [event.update for event in of(EvaluationFinished, list(train(config)))] == [3]
+
+    def test_resumed_run_ends_with_its_episodes(self, register, make_config):
+        config = self.config(register, make_config, total_episodes=12)
+        shelf = Shelf()
+        list(train(config, store=shelf))
+        longer = dataclasses.replace(config, total_episodes=30)
+        events = list(train(longer, resume_from=shelf.checkpoints[-1]))
+        assert [update.episodes for update in of(UpdateFinished, events)] == [18, 24, 30]
+
+    def test_episode_without_an_end_is_told_of_once(self, register, make_config, monkeypatch):
+        monkeypatch.setattr(collector, "LONGEST_WAIT", 20)
+        config = make_config(
+            register(Drift),
+            hyper={"rollout_episodes": 1},
+            environment_kwargs={"length": 10**9, "most": 10**9},
+            total_steps=150,
+        )
+        events = list(train(config))
+        assert len(of(UpdateFinished, events)) == 4
+        (notice,) = of(Notice, events)
+        assert "2 training episodes did not end" in notice.message
+        assert "max_episode_steps" in notice.message
+        assert events[-1].episodes == 0
+
+
+class TestRemaining:
+    def shares(self, config, **arguments):
+        """What is left of a run before each of its updates, as algorithms are told."""
+        told = []
+        original = Trpo.update
+
+        def update(self, batch, interrupt):
+            told.append(batch.remaining)
+            return original(self, batch, interrupt)
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(Trpo, "update", update)
+            events = list(train(config, **arguments))
+        return told, events
+
+    def test_falls_with_the_steps_that_were_done_before(self, register, make_config):
+        told, _ = self.shares(make_config(register(Drift), total_steps=32 * 5))
+        assert told == pytest.approx([1.0, 0.8, 0.6, 0.4, 0.2])
+
+    def test_falls_with_the_episodes_where_those_end_the_run(self, register, make_config):
+        config = make_config(
+            register(Drift),
+            hyper={"rollout_episodes": 1},
+            total_steps=10**6,
+            total_episodes=8,
+        )
+        told, _ = self.shares(config)
+        assert told == pytest.approx([1.0, 0.75, 0.5, 0.25])
+
+    def test_follows_a_change_of_the_length(self, register, make_config):
+        control = Control()
+        control.change({"total_steps": 32 * 2})
+        told, _ = self.shares(make_config(register(Drift), total_steps=32 * 5), control=control)
+        assert told == pytest.approx([1.0, 0.5])
+
+    def test_goes_on_where_a_resumed_run_was(self, register, make_config):
+        config = make_config(register(Drift), total_steps=32 * 2)
+        shelf = Shelf()
+        list(train(config, store=shelf))
+        longer = dataclasses.replace(config, total_steps=32 * 4)
+        told, _ = self.shares(longer, resume_from=shelf.checkpoints[-1])
+        assert told == pytest.approx([0.5, 0.25])
+
+
 BASES = {
     "plain": {},
     "adam": {"critic": "adam"},
     "gaussian": {"continuous": True},
     "normalised": {"normalize_observations": True},
     "searching": {"max_kl": 0.5, "acceptance_ratio": 0.95, "cg_damping": 1e-3},
+    "waiting": {"advantage": "n_step"},
+    "scaled": {"normalize_rewards": True},
+    "remembering": {"network": "gru", "memory_size": 8},
+    "gsde": {"continuous": True, "exploration": "gsde"},
 }
 KNOBS = {
     "rollout_steps": ("plain", 24),
+    "rollout_episodes": ("plain", 2),
     "gamma": ("plain", 0.5),
+    "advantage": ("plain", "td"),
     "gae_lambda": ("plain", 0.0),
+    "n_steps": ("waiting", 2),
     "hidden_sizes": ("plain", (9,)),
     "activation": ("plain", "relu"),
+    "network": ("plain", "gru"),
+    "memory_size": ("remembering", 9),
+    "orthogonal_init": ("plain", False),
+    "exploration": ("gaussian", "state_dependent"),
+    "sde_interval": ("gsde", 4),
+    "logit_clip": ("plain", 0.05),
     "initial_log_std": ("gaussian", -1.0),
     "normalize_observations": ("plain", True),
     "observation_clip": ("normalised", 0.3),
     "normalize_advantages": ("plain", False),
+    "reward_shift": ("plain", 3.0),
     "reward_scale": ("plain", 0.1),
+    "normalize_rewards": ("plain", True),
+    "reward_clip": ("scaled", 0.1),
     "critic": ("plain", "adam"),
     "critic_iterations": ("plain", 1),
     "critic_damping": ("plain", 1.0),
@@ -937,6 +1118,8 @@ KNOBS = {
     "critic_epochs": ("adam", 3),
     "critic_minibatches": ("adam", 1),
     "max_kl": ("plain", 0.002),
+    "kl_reduction": ("plain", "max"),
+    "fisher_share": ("plain", 0.25),
     "cg_iterations": ("plain", 1),
     "cg_damping": ("plain", 1.0),
     "backtrack_factor": ("searching", 0.4),

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import torch
 from gymnasium import spaces
+from network_samples import act
 
 from trpotui.events import (
     EvaluationFinished,
@@ -125,9 +126,7 @@ class TestStop:
         hyperparameters = dataclasses.replace(
             config.hyperparameters, critic=critic, critic_epochs=1000
         )
-        config = dataclasses.replace(
-            config, hyperparameters=hyperparameters, checkpoint_seconds=1e-6
-        )
+        config = dataclasses.replace(config, hyperparameters=hyperparameters, checkpoint_updates=1)
 
         def stopping(self, *args):
             if len(checkpoints) == 2:  # in the third update
@@ -388,7 +387,7 @@ class TestSnapshot:
             running.wait_for(UpdateFinished)
             policy = running.control.snapshot().result(timeout=PATIENCE)
             assert policy.spec.environment_id == config.environment_id
-            assert policy.act(np.zeros((1, 1), np.float32), None).shape == (1,)
+            assert act(policy, np.zeros((1, 1), np.float32)).shape == (1,)
 
     def test_request_that_is_waiting_when_the_run_ends_is_cancelled(self, config):
         control, futures = Control(), []

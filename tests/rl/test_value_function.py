@@ -6,22 +6,19 @@ import dataclasses
 import math
 from itertools import pairwise
 
+import network_samples
 import pytest
 import torch
+from network_samples import make_spec
 
 from trpotui.rl import value_function
 from trpotui.rl.networks import Critic
 from trpotui.rl.optimizers import Adam
-from trpotui.rl.value_function import fit_adam, fit_gauss_newton
+from trpotui.rl.value_function import clipped_errors, fit_adam, fit_gauss_newton
 
 
 def make_critic(*, inputs=3, hidden=(8,), seed=0) -> Critic:
-    return Critic(
-        (inputs, *hidden, 1),
-        "tanh",
-        generator=torch.Generator().manual_seed(seed),
-        device=torch.device("cpu"),
-    )
+    return network_samples.make_critic(make_spec(inputs=inputs, hidden=hidden), seed=seed)
 
 
 def problem(count: int, *, seed: int = 0, scale: float = 1.0):
@@ -225,6 +222,76 @@ class TestAdam:
         inputs, targets = problem(8)
         adam_fit(make_critic(), inputs, targets, epochs=5, interrupt=lambda: calls.append(1))
         assert len(calls) == 5
+
+
+class TestDetailsOfAdam:
+    @pytest.mark.parametrize(
+        ("value", "target", "old", "expected"),
+        [
+            (1.1, 3.0, 1.0, -1.9),  # within 0.2 of the old value: the error
+            (1.5, 3.0, 1.0, 0.0),  # beyond it, towards the target: no more of that
+            (1.5, 0.0, 1.0, 1.5),  # beyond it, away from the target: back
+            (0.5, 0.0, 1.0, 0.0),
+            (0.5, 3.0, 1.0, -2.5),
+            (1.5, 1.3, 1.0, 0.2),  # past the target, and further from it than the clipped value
+        ],
+    )
+    def test_clipped_errors_by_hand(self, value, target, old, expected):
+        ours = clipped_errors(*(torch.tensor([x]) for x in (value, target, old)), 0.2)
+        assert ours.tolist() == pytest.approx([expected], abs=1e-6)
+
+    def test_clipped_errors_are_the_gradient_of_the_larger_loss(self):
+        generator = torch.Generator().manual_seed(0)
+        values, targets, old = torch.randn(3, 200, generator=generator)
+        values.requires_grad_()
+        clipped = old + (values - old).clamp(-0.3, 0.3)
+        losses = torch.maximum((values - targets).square(), (clipped - targets).square()) / 2
+        (expected,) = torch.autograd.grad(losses.sum(), values)
+        # within the range both losses are the same one, of which torch takes half twice
+        torch.testing.assert_close(clipped_errors(values.detach(), targets, old, 0.3), expected)
+
+    def test_values_stop_where_they_are_clipped(self):
+        inputs, targets = problem(64, scale=20.0)
+        ends = []
+        for clip in (0.0, 0.5):
+            critic = make_critic()
+            old = critic(inputs)[:, 0]
+            adam_fit(critic, inputs, targets, epochs=200, value_clip=clip, old_values=old.clone())
+            ends.append(float((critic(inputs)[:, 0] - old).abs().median()))
+        assert ends[0] > 5.0
+        assert ends[1] < 1.5
+
+    def test_gradient_norm_is_bounded(self):
+        inputs, targets = problem(64, scale=1e4)
+        critic = make_critic()
+        adam = Adam(critic.parameters)
+        adam_fit(
+            critic, inputs, targets, optimizer=adam, epochs=1, minibatches=1, max_grad_norm=0.5
+        )
+        gradient = adam.state()["mean"] / 0.1
+        assert float(gradient.norm()) == pytest.approx(0.5, rel=1e-4)
+
+    @pytest.mark.parametrize("bad", [math.nan, math.inf, 1e30])
+    def test_silent_bug_04_fit_that_overflows_is_undone_bit_for_bit(self, bad):
+        inputs, targets = problem(64)
+        critic = make_critic()
+        adam = Adam(critic.parameters)
+        adam_fit(critic, inputs, targets, optimizer=adam)
+        before, state = critic.parameters.clone(), adam.state()
+        adam_fit(critic, inputs, torch.where(torch.arange(64) == 5, bad, targets), optimizer=adam)
+        assert torch.equal(critic.parameters, before)
+        assert torch.equal(adam.state()["square"], state["square"])
+        assert adam.state()["steps"] == state["steps"]
+
+    def test_silent_bug_04_fit_that_spoils_the_optimiser_is_undone_too(self):
+        """The loss is finite, and so is the critic; Adam's steps would be zero ever after."""
+        inputs, targets = problem(64)
+        critic = network_samples.make_critic(make_spec(inputs=3, activation="relu"))
+        adam = Adam(critic.parameters)
+        before = critic.parameters.clone()
+        adam_fit(critic, 1e10 * inputs, 1e18 * targets, optimizer=adam, epochs=1, minibatches=1)
+        assert torch.equal(critic.parameters, before)
+        assert adam.state()["steps"] == 0
 
 
 class TestRefusals:

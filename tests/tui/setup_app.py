@@ -81,8 +81,9 @@ def held_run(session: TrainingSession) -> Iterator[Event]:
     yield started(total_steps=session.config.total_steps)
     control.pause()
     while not control.stopping:
-        if not control.wait_while_paused() and (values := control.take_changes()):
-            yield HyperparametersChanged(update=0, values=values)
+        if not control.wait_while_paused():
+            for values in control.take_changes(0):
+                yield HyperparametersChanged(update=0, values=values)
     yield RunFinished(
         reason=StopReason.STOPPED,
         update=0,

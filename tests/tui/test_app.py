@@ -18,11 +18,11 @@ from textual.screen import Screen
 from textual.widgets import Collapsible, RichLog, Static
 
 from tests import scripted_run
-from trpotui.errors import RunError
+from trpotui.errors import RequestError, RunError
 from trpotui.events import Event, RunFinished, StopReason
 from trpotui.tui import app as app_module
 from trpotui.tui.app import Status, TrpotuiApp
-from trpotui.tui.screens.dialogs import ConfirmDialog, ErrorDialog
+from trpotui.tui.screens.dialogs import ConfirmDialog, ErrorDialog, QuitDialog
 from trpotui.tui.screens.help import HelpScreen
 from trpotui.tui.screens.play import PlayScreen
 from trpotui.tui.screens.runs import RunsScreen
@@ -303,13 +303,48 @@ class TestFailing:
             assert app.screen.query_one(Collapsible).collapsed
             await pilot.press("escape")
             assert isinstance(app.screen, TrainScreen)
-            assert "✗ failed" in header(app)
+            assert f"✗ failed   {said}" in header(app)
             assert "ETA" not in header(app)
+            assert log(app)[-1].lstrip() == f"failed: {said}"
             script.error = None
             await start(pilot, app, script, updates=1)
             assert app.status is Status.TRAINING
 
         drive(test, script)
+
+    def test_the_traceback_of_a_run_that_failed_is_named(self, tmp_path):
+        def breaking(session: TrainingSession) -> Iterator[Event]:
+            session.directory = tmp_path / "run"
+            session.directory.mkdir()
+            yield scripted_run.started()
+            (session.directory / "crash.log").write_text("Traceback")
+            raise RunError("the pole has snapped")
+
+        async def test(pilot: Pilot[Any], app: TrpotuiApp) -> None:
+            await pilot.press("s")
+            await until(pilot, lambda: isinstance(app.screen, ErrorDialog))
+            await pilot.press("escape")
+            await until(pilot, lambda: len(log(app)) > 2)
+            text = "".join(log(app)).replace(" ", "")
+            crash = tmp_path / "run" / "crash.log"
+            assert f"failed:thepolehassnappedthetracebackisin{crash}" in text
+
+        drive(test, breaking)
+
+    def test_a_run_that_cannot_begin_says_why_too(self):
+        def refused(_: TrainingSession) -> Iterator[Event]:
+            raise RequestError("device cuda is not available here")
+            yield
+
+        async def test(pilot: Pilot[Any], app: TrpotuiApp) -> None:
+            await pilot.press("s")
+            await until(pilot, lambda: isinstance(app.screen, ErrorDialog))
+            await pilot.press("escape")
+            await until(pilot, lambda: "✗ failed" in header(app))
+            assert "device cuda is not available here" in header(app)
+            assert log(app)[-1].lstrip() == "failed: device cuda is not available here"
+
+        drive(test, refused)
 
     def test_a_run_that_fails_behind_another_screen_is_told_of_there(self):
         script = Script()
@@ -352,6 +387,49 @@ class TestLeaving:
             assert app.status is Status.FINISHED
 
         assert drive(test, script).return_code == 0
+
+    def test_ctrl_c_without_a_run_is_leaving(self):
+        async def test(pilot: Pilot[Any], app: TrpotuiApp) -> None:
+            await pilot.press("ctrl+c")
+            assert app._exit
+
+        assert drive(test, Script()).return_code == 0
+
+    def test_ctrl_c_amid_a_run_asks_and_a_second_one_agrees(self):
+        script = Script()
+
+        async def test(pilot: Pilot[Any], app: TrpotuiApp) -> None:
+            await start(pilot, app, script, updates=1)
+            await pilot.press("ctrl+c")
+            assert isinstance(app.screen, QuitDialog)
+            assert app.status is Status.TRAINING
+            await pilot.press("ctrl+c")
+            await until(pilot, lambda: app._exit)
+            assert not script.alive
+
+        assert drive(test, script).return_code == 0
+
+    def test_whoever_asks_again_while_the_run_is_saved_leaves_at_once(self):
+        ended = threading.Event()
+
+        def deaf(session: TrainingSession) -> Iterator[Event]:
+            """A run in the middle of a long update."""
+            yield scripted_run.started()
+            ended.wait(PATIENCE)
+            assert session.control.stopping
+            yield stopped(0)
+
+        async def test(pilot: Pilot[Any], app: TrpotuiApp) -> None:
+            await pilot.press("s")
+            await until(pilot, lambda: app.state.started is not None)
+            await pilot.press("q", "y")
+            assert not app._exit
+            assert app.status is Status.STOPPING
+            await pilot.press("q")
+            assert app._exit
+            ended.set()
+
+        assert drive(test, deaf).return_code == 0
 
     def test_a_run_that_ends_while_the_question_is_open(self):
         script = Script()

@@ -102,11 +102,14 @@ class TestForms:
         assert len(names) == len(set(names))
         assert set(hyper) < set(names)
         assert set(names) - set(hyper) == {
+            "total_episodes",
             "eval_every",
             "eval_episodes",
             "confirm_episodes",
             "stop_when_solved",
             "checkpoint_seconds",
+            "checkpoint_updates",
+            "seed_episodes",
             "torch_threads",
         }
         assert list(form.base) == names
@@ -169,7 +172,7 @@ class TestDraft:
     @pytest.mark.parametrize(
         ("draft", "field", "said"),
         [
-            (Draft(algorithm="trop"), "algorithm", "there are: trpo"),
+            (Draft(algorithm="trop"), "algorithm", "there are: a2c, "),
             (Draft(environment_id="CartPol-v1"), "environment_id", "did you mean 'CartPole-v1'"),
             (Draft(device="gpu"), "device", "is not known"),
             (Draft(seed="-1"), "seed", "greater than or equal to 0"),

@@ -12,6 +12,7 @@ import pytest
 from textual.widgets import Static
 
 from tests.tui.play_helpers import drive, random_policy, save, until
+from trpotui import pacing
 from trpotui.episodes import EpisodePlayed, PlayOptions
 from trpotui.errors import NoDisplayError, RunError
 from trpotui.rl.policy import Policy
@@ -35,7 +36,7 @@ def folder(tmp_path, monkeypatch):
     monkeypatch.setattr(play_module, "SCAN_SECONDS", 0.2)
     monkeypatch.setattr(app_module, "PULL_SECONDS", 0.02)
     monkeypatch.setattr(playing_module, "FRAME_SECONDS", 0.1)
-    monkeypatch.setattr(playing_module, "HOLD_SECONDS", 0.0)
+    monkeypatch.setattr(pacing, "HOLD_SECONDS", 0.0)
     return tmp_path
 
 
@@ -215,6 +216,40 @@ def test_runs_can_be_told_apart_on_a_narrow_terminal():
 # in the terminal
 
 
+def test_at_80_by_24_the_list_and_the_picture_both_have_room():
+    three_policies()
+    Path("saved_policies/broken.pt").write_text("none")
+
+    async def test(pilot, app):
+        await listed(pilot, app, 4)
+        table = table_of(app)
+        assert len(rows(app)[0]) == 6
+        await pilot.press("down", "v")
+        stage = app.screen.stage
+        await until(pilot, lambda: stage.scene and stage.scene.returns)
+        await until(pilot, lambda: len(rows(app)[0]) == 2)
+        assert table.size.height - 1 >= 15, "rows below the heading"
+        picture_of = stage.query_one("FrameView").size
+        assert picture_of.height >= 12
+        assert picture_of.width >= 40
+        assert {tuple(row) for row in rows(app)} == {
+            ("new", "488"),
+            ("middle", "488"),
+            ("old", "488"),
+            ("broken", "✗"),
+        }
+        assert "return" in facts(stage)
+        assert f" of {len(stage.scene.returns)}" in facts(stage)
+        before = table.selected
+        await pilot.press("down")
+        assert table.selected != before, "another policy can be chosen while one plays"
+        await pilot.press("escape")
+        await until(pilot, lambda: len(rows(app)[0]) == 6)
+        assert table.selected.name != before.name
+
+    drive(test, size=(80, 24))
+
+
 @pytest.mark.parametrize("size", [(80, 24), (30, 8)])
 def test_v_plays_the_policy_in_the_terminal(size):
     three_policies()
@@ -254,7 +289,7 @@ def test_the_keys_of_what_plays_work_and_are_there_only_while_it_plays():
         assert keys <= shown_keys(app)
         playing = stage.playing
         await pilot.press("space", "plus", "plus", "minus")
-        assert (playing.paused, playing.speed) == (True, 2.0)
+        assert (playing.pace.paused, playing.pace.speed) == (True, 2.0)
         await pilot.press("n")
         await until(pilot, lambda: stage.scene.episode == 2)
         await pilot.press("right")
@@ -424,6 +459,7 @@ def test_the_pane_waits_for_a_run_and_follows_it_to_its_best_policy(folder):
     save(folder / "kept" / "best.pt", updates=3)
 
     async def test(pilot, app):
+        await until(pilot, lambda: app.screen.query(WatchPane))
         pane = app.screen.query_one(WatchPane)
         await pilot.press("v")
         assert pane.playing is None  # there is no run

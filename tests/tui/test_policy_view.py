@@ -12,6 +12,7 @@ from rich.cells import cell_len
 from textual.app import App
 from textual.screen import Screen
 
+from tests.rl.network_samples import act, parameters_of
 from tests.scripted_run import update_finished
 from tests.tui.play_helpers import ScriptedSource, cartpole, save, until
 from tests.viewer.viewer_policies import random_policy
@@ -20,7 +21,7 @@ from trpotui.errors import RequestError, RunError
 from trpotui.events import UpdateFinished
 from trpotui.rl.control import Control
 from trpotui.tui import playing as playing_module
-from trpotui.tui.playing import SPEEDS, Playing
+from trpotui.tui.playing import Playing
 from trpotui.tui.policy_sources import FileSource, NamedPolicy, RunSource
 from trpotui.tui.scenes import Normal, Probabilities, Scene, Trouble, choice_of
 from trpotui.tui.session import TrainingSession
@@ -76,11 +77,12 @@ def test_the_terminal_plays_the_same_episodes_as_every_other_view(stochastic):
     assert list(last.returns) == expected
 
 
-def test_speed_is_that_of_the_environment_times_the_chosen_one():
+def test_speed_is_that_of_the_environment_times_the_chosen_one(monkeypatch):
+    monkeypatch.setattr(playing_module, "STEPPING_SECONDS", 60.0)  # of a machine without load
     steps = {}
     for speed in (0.5, 1.0, 2.0):
         playing = Playing(ScriptedSource(cartpole()))
-        playing.speed = speed
+        playing.pace.speed = speed
         playing.advance(0.0)
         scene = playing.advance(TICK)  # CartPole has 50 frames a second
         steps[speed] = scene.step
@@ -98,25 +100,13 @@ def test_a_stall_is_not_made_up_for():
 
 def test_a_paused_policy_stands_still_and_can_still_be_sent_to_the_next_episode():
     playing = Playing(ScriptedSource(cartpole()))
-    playing.paused = True
+    playing.pace.paused = True
     assert playing.advance(TICK).step == 0  # the picture to begin with
     assert playing.advance(TICK) is None
     playing.next_episode()
     scene = playing.advance(TICK)
     playing.close()
     assert (scene.episode, scene.step) == (2, 0)
-
-
-def test_speeds_go_up_and_down_to_their_ends():
-    playing = Playing(ScriptedSource())
-    for _ in SPEEDS:
-        playing.faster()
-    assert playing.speed == 16.0
-    playing.slower()
-    assert playing.speed == 8.0
-    for _ in SPEEDS:
-        playing.slower()
-    assert playing.speed == 0.25
 
 
 def test_sampling_instead_begins_anew():
@@ -295,27 +285,27 @@ def test_a_file_is_checked_before_it_is_played(tmp_path):
 def test_probabilities_are_those_of_the_policy():
     policy = random_policy("Acrobot-v1")
     observations = np.zeros((1, 6), dtype=np.float32)
-    choice = choice_of(policy, policy.network_inputs(observations))
+    choice = choice_of(policy, parameters_of(policy, policy.network_inputs(observations))[0])
     assert sum(choice.values) == pytest.approx(1.0, abs=1e-6)
     assert len(choice.values) == 3
-    (action,) = policy.act(observations, None)
+    (action,) = act(policy, observations)
     assert max(range(3), key=choice.values.__getitem__) == action
 
 
 def test_means_and_sigmas_are_in_the_units_of_the_environment():
     policy = random_policy("Pendulum-v1")  # log sigma 0, torque within ±2
     observations = np.array([[0.1, 0.2, 0.3]], dtype=np.float32)
-    choice = choice_of(policy, policy.network_inputs(observations))
+    choice = choice_of(policy, parameters_of(policy, policy.network_inputs(observations))[0])
     assert choice.sigmas == (2.0,)
     assert (choice.lows, choice.highs) == ((-2.0,), (2.0,))
-    (action,) = policy.act(observations, None)
+    (action,) = act(policy, observations)
     assert choice.means[0] == pytest.approx(action[0], abs=1e-6)
 
 
 def test_a_diverged_policy_can_still_be_shown():
     policy = random_policy("CartPole-v1")
-    policy.actor[-1][1][:] = math.nan
-    choice = choice_of(policy, policy.network_inputs(np.zeros((1, 4), dtype=np.float32)))
+    policy.actor["1.bias"][:] = math.nan
+    choice = choice_of(policy, parameters_of(policy, np.zeros((1, 4), dtype=np.float32))[0])
     lines = text_of(action_lines(choice, 30, most=5, greedy=True))
     assert len(lines) == 2
     assert all("nan" in line for line in lines)
@@ -334,6 +324,17 @@ def test_the_facts_of_a_moment():
         " 0 ██████▎                    0.25",
         "▸1 ██████████████████▊        0.75",
         "",
+        "returns 500 412",
+        "mean 456.0 ± 44.0 of 2",
+    ]
+
+
+def test_the_facts_of_a_moment_where_there_are_few_lines():
+    assert text_of(scene_lines(scene_of(), "greedy", width=46, height=7)) == [
+        "episode 3   step 127   greedy",
+        "return 127   value  12.5",
+        " 0 █████████▎                             0.25",
+        "▸1 ███████████████████████████▊           0.75",
         "returns 500 412",
         "mean 456.0 ± 44.0 of 2",
     ]
@@ -505,7 +506,7 @@ def test_the_view_can_be_paused_and_sped_up_and_says_so():
         view.change_speed(faster=True)
         view.toggle_stochastic()
         playing = view.playing
-        assert (playing.paused, playing.speed, playing.stochastic) == (True, 2.0, True)
+        assert (playing.pace.paused, playing.pace.speed, playing.stochastic) == (True, 2.0, True)
         assert "sampled · 2× · ‖ paused" in view.query_one("PolicyFacts").render().plain
 
     drive(test)

@@ -20,20 +20,29 @@ import trpotui.tui
 from tests import scripted_run
 from tests.run_samples import STARTED, config_with, make_run
 from trpotui.config import RunConfig
-from trpotui.events import Event, Notice, RunFinished, RunStarted, StopReason, UpdateFinished
+from trpotui.events import (
+    Event,
+    HyperparametersChanged,
+    Notice,
+    RunFinished,
+    RunStarted,
+    StopReason,
+    UpdateFinished,
+)
 from trpotui.past_runs import Condition, PastRuns
 from trpotui.past_runs.metrics import Metrics
 from trpotui.recorded_run import recorded_run
-from trpotui.rl.control import Control
+from trpotui.repetition import repetition_of
+from trpotui.rl.control import Control, Edit
 from trpotui.run_directory import RunDirectory
 from trpotui.series import Series
 from trpotui.tui.app import TrpotuiApp
-from trpotui.tui.messages import PlayRequested
+from trpotui.tui.messages import CoreLoaded, PlayRequested
 from trpotui.tui.screens import runs as runs_module
 from trpotui.tui.screens.dialogs import ConfirmDialog, ErrorDialog
 from trpotui.tui.screens.run_details import RunDetails
 from trpotui.tui.screens.runs import RunsScreen
-from trpotui.tui.session import TrainingSession, resumed_run
+from trpotui.tui.session import TrainingSession, new_run, resumed_run
 from trpotui.tui.widgets.drawing import ON_DARK, draw
 from trpotui.tui.widgets.plotting import LINE_MARKER
 from trpotui.tui.widgets.run_compare import (
@@ -575,8 +584,10 @@ def test_b_plays_the_best_policy(runs):
     drive(test, runs)
 
 
-def test_g_trains_again_with_the_same_configuration(runs):
-    make_run(runs, training(), config=config_with(max_kl=0.05, seed=8))
+def test_g_trains_again_with_the_same_configuration_and_edits(runs):
+    path = make_run(runs, training(), config=config_with(max_kl=0.05, seed=8))
+    with RunDirectory.open(path) as directory:
+        directory.record_edit(3, {"gamma": 0.9})
 
     async def test(pilot: Pilot[int]) -> None:
         app = pilot.app
@@ -585,6 +596,8 @@ def test_g_trains_again_with_the_same_configuration(runs):
         await pilot.press("g")
         await until(pilot, lambda: app.session is not None and app.current_mode == "train")
         assert app.session.config == config_with(max_kl=0.05, seed=8)
+        assert app.session.repeats.path == path
+        assert app.session.repeats.edits == (Edit(3, {"gamma": 0.9}),)
         assert app.busy
         first = app.session
         await pilot.press("r", "g", "u")
@@ -645,6 +658,49 @@ def stopped_run(runs: Path) -> Path:
             if isinstance(event, UpdateFinished):
                 control.stop()
     return path
+
+
+@pytest.mark.parametrize("option", ["repeat", "resume"])
+def test_the_command_line_can_have_a_run_repeated_or_resumed_at_once(runs, option):
+    path = stopped_run(runs)
+
+    async def main() -> None:
+        app = RunsApp(runs=runs, source=held_run, **{option: path})
+        async with app.run_test() as pilot:
+            app.post_message(CoreLoaded())
+            await until(pilot, lambda: app.session is not None)
+            assert app.session.config == SHORT
+            assert (app.session.repeats is not None) == (option == "repeat")
+            app.stop_run()
+            await until(pilot, lambda: not app.busy)
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("option", ["repeat", "resume"])
+def test_what_cannot_be_started_at_once_is_told_of(runs, option):
+    async def main() -> None:
+        app = RunsApp(runs=runs, source=held_run, **{option: runs / "nowhere"})
+        async with app.run_test() as pilot:
+            app.post_message(CoreLoaded())
+            await until(pilot, lambda: isinstance(app.screen, ErrorDialog))
+            assert "config.json is missing" in app.screen._message
+            assert app.session is None
+
+    asyncio.run(main())
+
+
+def test_a_repeated_run_makes_the_edits_of_the_first_by_itself(runs):
+    path = stopped_run(runs)
+    with RunDirectory.open(path) as directory:
+        directory.record_edit(2, {"max_kl": 0.003})
+    repetition = repetition_of(path)
+    session = TrainingSession(repetition.config, Control(), new_run(runs), repeats=repetition)
+    session.run()
+    made = [item for item in session.take() if isinstance(item, HyperparametersChanged)]
+    assert [(event.update, event.values) for event in made] == [(2, {"max_kl": 0.003})]
+    assert session.directory != path
+    assert updates_in(session.directory) == [1, 2, 3]
 
 
 def updates_in(path: Path) -> list[int]:

@@ -139,7 +139,7 @@ async def policies(pilot: Pilot[Any], app: TrpotuiApp) -> None:
     stage = screen.stage
     stage.playing = Playing(SimpleNamespace(ask=lambda: None, take=lambda: None))
     stage.scene = scene()
-    stage.display = True
+    screen._show_stage(True)
     stage._draw()
     stage._refresh_bindings()
 

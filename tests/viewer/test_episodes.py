@@ -12,6 +12,7 @@ import pytest
 from viewer_environments import FAULTY, FAULTY_STEP, Faulty
 from viewer_policies import random_policy
 
+from tests.rl.network_samples import act
 from trpotui import episodes
 from trpotui.config import build
 from trpotui.episodes import EpisodePlayed, EpisodePlayer, PlayOptions, play_without_window
@@ -25,7 +26,7 @@ def greedy_episode(policy: Policy, seed: int) -> tuple[float, int]:
         observation, _ = environment.reset(seed=seed)
         total, length, ended = 0.0, 0, False
         while not ended:
-            action = policy.act(np.asarray(observation)[None], None)[0]
+            action = act(policy, np.asarray(observation)[None])[0]
             observation, reward, terminated, truncated, _ = environment.step(action)
             total, length, ended = total + float(reward), length + 1, terminated or truncated
     return total, length
@@ -70,8 +71,8 @@ def test_sampled_actions_depend_on_the_seed_alone(cartpole: Policy) -> None:
         ("raises in step", f"raised ZeroDivisionError in step {FAULTY_STEP} of episode 1"),
         ("nan observation", "returned an observation that is not finite in step 3"),
         ("huge observation", "returned an observation that is not finite in step 3"),
-        ("wrong shape", "returned an observation of shape (3,) instead of (4,)"),
-        ("text observation", "returned an observation that is no array of numbers"),
+        ("wrong shape", "returned an observation that has shape (3,), not (4,) in step 3"),
+        ("text observation", "returned an observation that has dtype <U1, not float32 in step 3"),
         ("infinite reward", "returned a reward that is not finite in step 3"),
         ("no reward", "returned a reward or an end that is no number"),
         ("short answer", "did not return its five values in step 3"),
@@ -137,8 +138,7 @@ def test_another_environment_is_refused(
 
 def test_an_action_that_is_no_number_is_refused() -> None:
     policy = random_policy("Pendulum-v1")
-    weight, bias = policy.actor[-1]
-    policy = dataclasses.replace(policy, actor=(policy.actor[0], (weight, bias * np.nan)))
+    policy.actor["1.bias"][:] = np.nan
     with pytest.raises(RunError, match="action for step 1 of episode 1"):
         list(play_without_window(policy, PlayOptions(episodes=1)))
 

@@ -1,17 +1,19 @@
-"""Speed, pause and the order of episodes, with a clock made of numbers."""
+"""The order of episodes in a window, with a clock made of numbers."""
 
 from __future__ import annotations
 
-import pytest
-
 from trpotui.episodes import EpisodePlayed
-from trpotui.viewer.playback import HOLD_SECONDS, LONGEST_GAP, SPEEDS, Playback
+from trpotui.pacing import HOLD_SECONDS
+from trpotui.viewer.playback import Playback
+from trpotui.viewer.protocol import PlaybackChanged
 
 FPS = 20.0
 
 
 class Counter:
     """An episode is so many steps; remembers all it was asked for."""
+
+    fps = FPS
 
     def __init__(self, length: int) -> None:
         self.length = length
@@ -37,67 +39,19 @@ class Counter:
 
 
 class Run:
-    def __init__(self, *, length: int = 10_000, episodes: int = 3, speed: float = 1.0) -> None:
+    def __init__(self, *, length: int = 10_000, episodes: int = 3) -> None:
         self.player = Counter(length)
         self.reported: list[int] = []
         self.playback = Playback(
             self.player,
             episodes=episodes,
-            fps=FPS,
-            speed=speed,
+            speed=1.0,
             report=lambda played: self.reported.append(played.episode),
         )
 
     def pass_time(self, seconds: float, *, tick: float = 1 / 64) -> None:
         for _ in range(round(seconds / tick)):
             self.playback.advance(tick, out_of_time=lambda: False)
-
-
-@pytest.mark.parametrize("speed", [0.25, 1.0, 3.0, 16.0])
-def test_steps_follow_the_clock(speed: float) -> None:
-    run = Run(speed=speed)
-    run.pass_time(2.0)
-    assert run.player.all_steps == 2.0 * FPS * speed
-
-
-def test_nothing_moves_while_paused_and_no_time_is_made_up_for() -> None:
-    run = Run()
-    run.pass_time(1.0)
-    run.playback.toggle_pause()
-    run.pass_time(5.0)
-    assert run.player.all_steps == FPS
-    run.playback.toggle_pause()
-    run.pass_time(1.0)
-    assert run.player.all_steps == 2 * FPS
-
-
-def test_the_speeds_are_walked_one_by_one_and_end() -> None:
-    run = Run(speed=3.0)
-    run.playback.faster()
-    assert run.playback.speed == 4.0
-    run.playback.slower()
-    assert run.playback.speed == 2.0
-    for _ in SPEEDS:
-        run.playback.faster()
-    assert run.playback.speed == 16.0
-    for _ in SPEEDS:
-        run.playback.slower()
-    assert run.playback.speed == 0.25
-
-
-def test_a_slow_environment_plays_slower_instead_of_falling_behind() -> None:
-    run = Run(speed=16.0)
-    for _ in range(100):  # each asks for 5 steps and has time for one
-        run.playback.advance(5 / (FPS * 16), out_of_time=lambda: True)
-    assert run.player.all_steps == 100
-    run.playback.advance(0.0, out_of_time=lambda: False)
-    assert run.player.all_steps <= 101, "the other 400 steps are forgotten"
-
-
-def test_a_stall_is_not_caught_up_with() -> None:
-    run = Run()
-    run.playback.advance(3600.0, out_of_time=lambda: False)
-    assert run.player.all_steps == LONGEST_GAP * FPS
 
 
 def test_episodes_are_reported_at_their_end_and_their_last_frame_is_held() -> None:
@@ -127,3 +81,11 @@ def test_a_skipped_episode_is_not_reported() -> None:
     run.playback.next_episode()
     assert run.playback.finished
     assert run.reported == []
+
+
+def test_it_tells_how_it_stands() -> None:
+    run = Run()
+    run.pass_time(1.0)
+    run.playback.pace.faster()
+    run.playback.pace.toggle_pause()
+    assert run.playback.state() == PlaybackChanged(paused=True, speed=2.0, episode=1, step=20)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import itertools
 from typing import Any
 
 import gymnasium as gym
 import numpy as np
 
-from trpotui.rl.policy import Layer, Policy
-from trpotui.rl.spaces import PolicySpec
+from tests.policy_samples import random_arrays
+from trpotui.rl.architecture import PolicySpec
+from trpotui.rl.policy import Policy
 
 HIDDEN = 8
 WEIGHT_SCALE = 0.5
@@ -28,20 +28,8 @@ def random_policy(environment_id: str, **kwargs: Any) -> Policy:
         )
     rng = np.random.default_rng(0)
 
-    def layers(sizes: tuple[int, ...]) -> tuple[Layer, ...]:
-        return tuple(
-            (
-                rng.normal(0, WEIGHT_SCALE, (outputs, inputs)).astype(np.float32),
-                rng.normal(0, WEIGHT_SCALE, outputs).astype(np.float32),
-            )
-            for inputs, outputs in itertools.pairwise(sizes)
-        )
-
-    gaussian = spec.distribution == "gaussian"
-    return Policy(
-        spec=spec,
-        actor=layers(spec.actor_sizes),
-        log_std=np.zeros(spec.actor_sizes[-1], dtype=np.float32) if gaussian else None,
-        critic=layers(spec.critic_sizes),
-        moments=None,
-    )
+    actor = random_arrays(spec.actor_shapes, rng, WEIGHT_SCALE)
+    if "log_std" in actor:
+        actor["log_std"][:] = 0.0
+    critic = random_arrays(spec.critic_shapes, rng, WEIGHT_SCALE)
+    return Policy(spec=spec, actor=actor, critic=critic, moments=None)

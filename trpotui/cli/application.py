@@ -12,6 +12,7 @@ import typer
 
 import trpotui
 from trpotui.errors import RequestError, TrpotuiError
+from trpotui.imports import import_modules
 
 app = typer.Typer(
     help="Train, watch and replay trust-region policies (TRPO and its family).",
@@ -62,6 +63,10 @@ def _set_debug(value: bool) -> None:
     _debug |= value
 
 
+def _import_modules(names: list[str] | None) -> None:
+    import_modules(names or ())
+
+
 def _print_version(value: bool) -> None:
     if value:
         print(f"trpotui {trpotui.__version__}")
@@ -83,4 +88,14 @@ def _root(
 Debug = Annotated[
     bool,
     typer.Option("--debug", callback=_set_debug, help="Show a traceback when something fails."),
+]
+
+Imports = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--import",
+        metavar="MODULE",
+        callback=_import_modules,
+        help="Import a module of yours that registers environments; repeatable.",
+    ),
 ]

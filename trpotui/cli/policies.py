@@ -1,4 +1,4 @@
-"""`trpotui play`, `eval` and `inspect`."""
+"""`trpotui play` and `inspect`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from trpotui.cli.application import Debug, app
+from trpotui.cli.application import Debug, Imports, app
+from trpotui.cli.files import read_playable
 
 if TYPE_CHECKING:
     from trpotui.episodes import EpisodePlayed, PlayOptions
@@ -44,6 +45,7 @@ def play(
     speed: Annotated[
         float, typer.Option(help="1 is the environment's own pace; 0.25 to 16.")
     ] = 1.0,
+    imports: Imports = None,
     debug: Debug = False,
 ) -> int:
     """Play evaluation episodes of a policy, in a window."""
@@ -53,7 +55,7 @@ def play(
     from trpotui.episodes import PlayOptions, play_without_window
     from trpotui.terminal import Printer
 
-    saved = _read_policy(file)
+    saved = read_playable(file)
     values = {"episodes": episodes, "seed": seed, "stochastic": stochastic, "speed": speed}
     options = build(PlayOptions, values, what="option")
     returns: list[float] = []
@@ -111,56 +113,6 @@ async def _play_in_window(
         raise typer.Exit(128 + received[0]) from None
 
 
-@app.command(name="eval")
-def evaluate(
-    file: PolicyPath,
-    episodes: Annotated[int, typer.Option(min=1, help="Episodes to score.")] = 100,
-    seed: Seed = 0,
-    stochastic: Stochastic = False,
-    json: Json = False,
-    debug: Debug = False,
-) -> int:
-    """Score a policy: n, mean, std, min and max over fixed seeds."""
-    from trpotui.rl.environments import make_environments
-    from trpotui.rl.evaluation import LONGEST_EPISODE
-    from trpotui.rl.evaluation import evaluate as score_episodes
-    from trpotui.terminal import Printer
-
-    saved = _read_policy(file)
-    spec = saved.policy.spec
-    environments = make_environments(
-        spec.environment_id, spec.environment_kwargs, n_envs=min(episodes, 100)
-    )
-    try:
-        result = score_episodes(
-            saved.policy, environments, episodes=episodes, seed=seed, stochastic=stochastic
-        )
-    finally:
-        environments.close()
-    out = Printer(sys.stdout)
-    if result.unfinished:
-        Printer(sys.stderr).line(
-            f"{result.unfinished} episodes did not end within {LONGEST_EPISODE:,} steps and count "
-            "as far as they came"
-        )
-    score = result.score
-    summary = {
-        "episodes": score.episodes,
-        "mean": score.mean,
-        "std": score.std,
-        "min": min(result.returns),
-        "max": max(result.returns),
-    }
-    if json:
-        out.line(jsonlib.dumps({**summary, "returns": result.returns}))
-    else:
-        out.line(
-            f"{spec.environment_id}, {score.episodes} episodes: {score.mean:.2f} ± "
-            f"{score.std:.2f} (min {summary['min']:.2f}, max {summary['max']:.2f})"
-        )
-    return 0
-
-
 @app.command()
 def inspect(file: PolicyPath, json: Json = False, debug: Debug = False) -> int:
     """Show what a policy file holds and where it came from; nothing is run."""
@@ -171,12 +123,3 @@ def inspect(file: PolicyPath, json: Json = False, debug: Debug = False) -> int:
     facts = facts_of(read_policy(file))
     Printer(sys.stdout).line(jsonlib.dumps(facts) if json else as_table(facts))
     return 0
-
-
-def _read_policy(file: Path) -> SavedPolicy:
-    """A checked policy whose environment is here and is the one it was made for."""
-    from trpotui.policy_file import check_environment, read_policy
-
-    saved = read_policy(file)
-    check_environment(saved, file)
-    return saved

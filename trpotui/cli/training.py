@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import json as jsonlib
 import math
-import os
 import re
 import sys
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -15,12 +15,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from trpotui.cli.application import Debug, app
+from trpotui.cli.application import Debug, Imports, app
+from trpotui.cli.files import check_output
 from trpotui.errors import RequestError
 
 if TYPE_CHECKING:
+    from trpotui.config import RunConfig
     from trpotui.episodes import PlayOptions
     from trpotui.headless import Reporting
+    from trpotui.repetition import Repetition
     from trpotui.rl.policy import Policy
     from trpotui.run_request import RunRequest
     from trpotui.viewer import PlayerWindow
@@ -86,6 +89,13 @@ def train(
     resume: Annotated[
         Path | None, typer.Option(metavar="RUN_DIR", help="Go on with a run from its checkpoint.")
     ] = None,
+    repeat: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="RUN_DIR",
+            help="Train a run again: its configuration, and its edits at the same updates.",
+        ),
+    ] = None,
     no_ui: Annotated[
         bool, typer.Option("--no-ui", help="Without the app, for servers and scripts.")
     ] = False,
@@ -96,25 +106,32 @@ def train(
     log_every: Annotated[
         int, typer.Option(min=1, help="Updates between lines, where there is no progress bar.")
     ] = 10,
+    imports: Imports = None,
     debug: Debug = False,
 ) -> int:
     """Train a policy, in the app or (--no-ui) without a screen."""
     if output is not None:
-        _check_output(output)
+        check_output(output, "--output")
     asked = {
         "--algo": algo, "--env": env, "--device": device, "--seed": seed, "--n-envs": n_envs,
         "--preset": preset, "--set": settings, "--env-set": env_settings,
     }  # fmt: skip
     if resume is not None:
-        _refuse(asked | {"--run-dir": run_dir}, "cannot be used with --resume: a resumed run "
-                "keeps its configuration")  # fmt: skip
+        _refuse(asked | {"--set": None, "--run-dir": run_dir, "--repeat": repeat},
+                "cannot be used with --resume: a resumed run keeps its configuration")  # fmt: skip
+    if repeat is not None:
+        solved = "--stop-when-solved" if stop_when_solved else "--no-stop-when-solved"
+        _refuse(asked | {"--steps": steps, solved: stop_when_solved is not None},
+                "cannot be used with --repeat: a repeated run keeps its configuration")  # fmt: skip
     request = _request(asked, total_steps=steps, stop_when_solved=stop_when_solved)
     if not no_ui:
         _refuse({"--quiet": quiet, "--json": json, "--run-dir": run_dir}, "needs --no-ui")
-        return _open_app(request, resume, output)
+        return _open_app(request, resume, repeat, output)
     reporting = _reporting(quiet=quiet, json=json, log_every=log_every)
     if resume is not None:
         return _resume(resume, request, output, reporting)
+    if repeat is not None:
+        return _repeat(repeat, run_dir, output, reporting)
     return _train(request, run_dir, output, reporting)
 
 
@@ -143,15 +160,34 @@ def _train(
     request: RunRequest, run_dir: Path | None, output: Path | None, reporting: Reporting
 ) -> int:
     """A new run without a screen."""
+    from trpotui.run_request import make_config
+
+    return _begin(make_config(request), None, run_dir, output, reporting)
+
+
+def _repeat(path: Path, run_dir: Path | None, output: Path | None, reporting: Reporting) -> int:
+    """An earlier run once more, in a directory of its own."""
+    from trpotui.repetition import repetition_of
+
+    repetition = repetition_of(path)
+    return _begin(repetition.config, repetition, run_dir, output, reporting)
+
+
+def _begin(
+    config: RunConfig,
+    repetition: Repetition | None,
+    run_dir: Path | None,
+    output: Path | None,
+    reporting: Reporting,
+) -> int:
     from trpotui.headless import run_headless
     from trpotui.rl.trainer import check
     from trpotui.run_directory import RunDirectory
-    from trpotui.run_request import make_config
 
-    config = make_config(request)
     check(config)
     path = run_dir or RunDirectory.default_path(RUNS, config, datetime.now(UTC))
-    with RunDirectory.create(path, config, command=sys.argv) as directory:
+    repeats = None if repetition is None else repetition.stored()
+    with RunDirectory.create(path, config, command=sys.argv, repeats=repeats) as directory:
         return run_headless(config, directory, output=output, reporting=reporting)
 
 
@@ -166,6 +202,7 @@ def _resume(path: Path, request: RunRequest, output: Path | None, reporting: Rep
             directory,
             total_steps=request.total_steps,
             stop_when_solved=request.stop_when_solved,
+            settings=request.settings,
         )
         if resumption.notice:
             print(resumption.notice, file=sys.stderr)
@@ -178,10 +215,13 @@ def _resume(path: Path, request: RunRequest, output: Path | None, reporting: Rep
         )
 
 
-def _open_app(request: RunRequest, resume: Path | None, output: Path | None) -> int:
+def _open_app(
+    request: RunRequest, resume: Path | None, repeat: Path | None, output: Path | None
+) -> int:
     """The app on this terminal, set up as asked for; its exit code."""
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
         raise RequestError("there is no terminal to draw on: add --no-ui to train without the app")
+    gc.disable()  # until the core is loaded: nothing that is imported is garbage
     from trpotui.run_request import RunRequest
     from trpotui.tui.app import TrpotuiApp
     from trpotui.tui.preferences import Preferences
@@ -193,6 +233,7 @@ def _open_app(request: RunRequest, resume: Path | None, output: Path | None) -> 
         request=None if request == RunRequest() else request,
         preferences=Preferences(),
         resume=resume,
+        repeat=repeat,
     )
     application.run()
     return application.return_code or 0
@@ -205,16 +246,6 @@ async def _window(policy: Policy, options: PlayOptions) -> AsyncIterator[PlayerW
 
     async with await PlayerWindow.open(policy, options) as window:
         yield window
-
-
-def _check_output(path: Path) -> None:
-    """Refuse an output that cannot be written before hours of training, not after."""
-    if path.exists() and not path.is_file():
-        raise RequestError(f"{path} is no regular file: name another one for --output")
-    if not path.absolute().parent.is_dir():
-        raise RequestError(f"the directory of --output {path} does not exist")
-    if not os.access(path.absolute().parent, os.W_OK):
-        raise RequestError(f"the directory of --output {path} cannot be written")
 
 
 def _refuse(options: Mapping[str, object], why: str) -> None:

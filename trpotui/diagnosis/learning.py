@@ -7,18 +7,15 @@ from itertools import combinations
 from statistics import fmean, median
 
 from trpotui.diagnosis.finding import WINDOW, Evidence, Finding, Kind, Severity
+from trpotui.events import RunStarted
 from trpotui.run_log import return_text
 
 COLLAPSED_ENTROPY = 0.1
-"""Share of its first entropy below which a discrete policy is almost deterministic."""
+"""Share of a uniform policy's entropy below which a discrete one is almost deterministic."""
 SHRUNK_SIGMA = 0.05
 """Share of its first value below which a Gaussian policy's mean sigma is as good as gone."""
 STEEP_FALL = 1.0
 """Nats that the entropy of each Gaussian action loses within a window when sigma collapses."""
-GAUSSIAN_ENTROPY = 0.5 * math.log(2 * math.pi * math.e)
-"""Of one action with sigma 1, in nats."""
-MOST_ACTIONS = 18
-"""Discrete actions up to which the first entropy tells a discrete policy from a Gaussian one."""
 POOR_CRITIC = -0.05
 """Explained variance; between this and 0 the critic is useless, but no worse than a constant."""
 STILL_UPDATES = 100
@@ -39,16 +36,16 @@ def collapsed_entropy(evidence: Evidence) -> Finding | None:
     first = evidence.state.first_entropy
     if first is None or len(evidence.recent) < WINDOW or evidence.solved:
         return None
-    dimensions = _gaussian_dimensions(first)
-    if dimensions:
-        return _collapsed_sigma(evidence, first, dimensions)
+    if evidence.started.distribution == "gaussian":
+        return _collapsed_sigma(evidence, first)
+    uniform = _uniform_entropy(evidence.started, first)
     now = median(update.entropy for update in evidence.recent[-WINDOW // 2 :])
-    if not _looks_discrete(first) or now >= COLLAPSED_ENTROPY * first:
+    if uniform is None or now >= COLLAPSED_ENTROPY * uniform:
         return None
     return Finding(
         kind=Kind.ENTROPY,
         severity=Severity.WARNING,
-        title=f"the policy is almost deterministic (entropy {now:.2f}, at first {first:.2f} nats)",
+        title=f"the policy is almost deterministic (entropy {now:.2f} of {uniform:.2f} nats)",
         advice=(
             "it hardly explores any more and seldom recovers by itself. Unless its returns are "
             "what you want, start again with a smaller max_kl or with more rollout_steps, so that "
@@ -58,11 +55,19 @@ def collapsed_entropy(evidence: Evidence) -> Finding | None:
     )
 
 
-def _collapsed_sigma(evidence: Evidence, first: float, dimensions: int) -> Finding | None:
+def _uniform_entropy(started: RunStarted, first: float) -> float | None:
+    """The entropy of a policy that prefers nothing, in nats; None where it is not known."""
+    if started.distribution == "categorical":
+        return math.log(started.action_size)
+    return None if started.first_update else first  # of a choice in several parts
+
+
+def _collapsed_sigma(evidence: Evidence, first: float) -> Finding | None:
     """Sigma is tiny or falls steeply, while the returns do not improve.
 
     The entropy of a Gaussian policy is the sum over actions of log sigma, and a constant.
     """
+    dimensions = evidence.started.action_size
     entropies = [update.entropy for update in evidence.recent]
     now = median(entropies[-WINDOW // 2 :])
     share = math.exp(min((now - first) / dimensions, 0.0))
@@ -71,28 +76,17 @@ def _collapsed_sigma(evidence: Evidence, first: float, dimensions: int) -> Findi
     if (share >= SHRUNK_SIGMA and not is_steep) or len(means) < FEW_RETURNS or _improves(means):
         return None
     how = f"fast, to {share:.0%}" if is_steep else f"to {share:.1%}"
+    since = "at the resumption" if evidence.started.first_update else "at first"
     return Finding(
         kind=Kind.ENTROPY,
         severity=Severity.WARNING,
-        title=f"sigma has shrunk {how} of its first value, and the returns do not improve",
+        title=f"sigma has shrunk {how} of what it was {since}, and the returns do not improve",
         advice=(
             "the policy hardly explores any more. Unless its returns are what you want, start "
             "again with a smaller max_kl, more rollout_steps or a greater initial_log_std"
         ),
         settings=("max_kl", "rollout_steps", "initial_log_std"),
     )
-
-
-def _gaussian_dimensions(first: float) -> int:
-    """Actions of a Gaussian policy that starts with sigma 1; 0 where the entropy fits none."""
-    dimensions = round(first / GAUSSIAN_ENTROPY)
-    return dimensions if abs(first - dimensions * GAUSSIAN_ENTROPY) < 0.005 * dimensions else 0
-
-
-def _looks_discrete(first: float) -> bool:
-    """Whether an entropy is that of a nearly uniform choice between a few actions."""
-    actions = round(math.exp(min(first, 10.0)))
-    return 2 <= actions <= MOST_ACTIONS and abs(first - math.log(actions)) < 0.02
 
 
 def poor_critic(evidence: Evidence) -> Finding | None:
@@ -199,17 +193,19 @@ def _squared_error(values: list[float]) -> float:
 def slow_device(evidence: Evidence) -> Finding | None:
     """Little arithmetic on a device that is slow to start any; needs a few updates."""
     started = evidence.started
-    work = started.steps_per_update * started.actor_parameters
     if not started.device.startswith(("cuda", "mps")) or len(evidence.updates) < 5:
         return None
-    if work >= SMALL_WORK:
+    last = evidence.updates[-1]
+    done = (last.steps - started.first_step) // (last.update - started.first_update)
+    steps = started.steps_per_update or done  # of whole episodes: as many as there were
+    if steps * started.actor_parameters >= SMALL_WORK:
         return None
     return Finding(
         kind=Kind.DEVICE,
         severity=Severity.HINT,
         title=(
             f"{started.device} may be slower than the CPU for {started.actor_parameters:,} "
-            f"parameters and {started.steps_per_update:,} samples an update"
+            f"parameters and {steps:,} samples an update"
         ),
         advice=(
             "starting an operation there costs more than its arithmetic: compare the steps per "

@@ -67,10 +67,9 @@ def not_finite(evidence: Evidence) -> Finding | None:
 
 
 def _has_bad_number(update: UpdateFinished) -> bool:
-    step = update.trust_region
-    if step is not None and step.reject_reason is RejectReason.NOT_FINITE:
+    if update.reject_reason is RejectReason.NOT_FINITE:
         return True
-    numbers = (update.kl, update.entropy, update.value_loss, update.grad_norm)
+    numbers = (update.kl, update.entropy, update.value_loss or 0.0, update.grad_norm)
     return not all(map(math.isfinite, numbers))
 
 

@@ -233,21 +233,26 @@ class _Known:
             return Condition.WRITTEN, "by this app" if here else f"by process {process}"
         if self._ended == "solved":
             return Condition.FINISHED, "solved"
-        if metrics.share_read == 1.0 and self._all_steps_done(metrics):
-            return Condition.FINISHED, "all steps done"
+        if metrics.share_read == 1.0 and (done := self._all_done(metrics)):
+            return Condition.FINISHED, done
         note = "failed" if failed else "stopped" if self._ended else "interrupted"
         if names & {CHECKPOINT, PREVIOUS}:
             return Condition.RESUMABLE, note
         return Condition.UNFINISHED, f"{note} before its first checkpoint"
 
-    def _all_steps_done(self, metrics: Metrics) -> bool:
-        """Whether one more update would go beyond the steps asked for."""
-        total = whole_number(self._config.get("total_steps"))
+    def _all_done(self, metrics: Metrics) -> str:
+        """What one more update would go beyond, in words; empty while it would not."""
+        config, rollout = self._config, self._config["hyperparameters"]
+        total = whole_number(config.get("total_steps"))
         if total is None or not metrics.updates:
-            return False
-        n_envs = whole_number(self._config.get("n_envs")) or 0
-        rollout = whole_number(self._config["hyperparameters"].get("rollout_steps")) or 0
-        return metrics.steps + max(n_envs * rollout, 1) > total
+            return ""
+        n_envs = whole_number(config.get("n_envs")) or 0
+        episodes = n_envs * (whole_number(rollout.get("rollout_episodes")) or 0)
+        steps = 0 if episodes else n_envs * (whole_number(rollout.get("rollout_steps")) or 0)
+        if metrics.steps + max(steps, 1) > total:
+            return "all steps done"
+        most = whole_number(config.get("total_episodes")) or 0
+        return "all episodes done" if most and metrics.episodes + max(episodes, 1) > most else ""
 
     def _when(self) -> float:
         """When the run started: by its name, or else when its configuration was written."""

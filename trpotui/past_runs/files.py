@@ -14,6 +14,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from trpotui.config import BESIDE_CONFIG, LIVE_EDITS
+
 CONFIG, METRICS = "config.json", "metrics.jsonl"
 POLICY, BEST = "policy.pt", "best.pt"
 CHECKPOINT, PREVIOUS = "checkpoint.pt", "checkpoint.previous.pt"
@@ -25,8 +27,6 @@ MAKES_A_RUN = frozenset({CONFIG, METRICS, POLICY, BEST, CHECKPOINT, PREVIOUS})
 """A directory with any of these is a run's."""
 ABOUT = ("trpotui", "command")
 """Keys of config.json that are no settings of the run."""
-LIVE_EDITS = "live_edits"
-"""Key of config.json: what was changed while the run went on."""
 
 MOST_CONFIG = 1_000_000
 MOST_DEPTH = 16
@@ -170,7 +170,7 @@ def as_settings(config: Mapping[str, Any]) -> dict[str, str]:
             prefix = "" if name == "hyperparameters" else "env."
             for key, part in itertools.islice(value.items(), MOST_SETTINGS):
                 settings[shown(prefix + key, most=40)] = setting_text(part)
-        elif name in config and name != LIVE_EDITS and len(settings) < MOST_SETTINGS:
+        elif name in config and name not in BESIDE_CONFIG and len(settings) < MOST_SETTINGS:
             settings[shown(name, most=40)] = setting_text(value)
     for name, value in _live_edits(config.get(LIVE_EDITS)):
         if name in settings and name != "total_steps":  # config.json has the new length as its own

@@ -39,6 +39,7 @@ class Metrics:
 
     updates: int = 0
     steps: int = 0
+    episodes: int = 0
     seconds: float | None = None
     """Training time."""
     evaluation: Evaluation | None = None
@@ -71,7 +72,7 @@ class MetricsReader:
         self._returns, self._evaluations = self._metrics.returns, self._metrics.evaluations
         self._best: Evaluation | None = None
         self._evaluation: Evaluation | None = None
-        self._updates = self._steps = self._wrong = 0
+        self._updates = self._steps = self._episodes = self._wrong = 0
         self._seconds: float | None = None
         self._offset = 0
         self._remembered = b""
@@ -118,6 +119,7 @@ class MetricsReader:
         self._metrics = Metrics(
             updates=self._updates,
             steps=self._steps,
+            episodes=self._episodes,
             seconds=self._seconds,
             evaluation=self._evaluation,
             best=self._best,
@@ -158,14 +160,15 @@ class MetricsReader:
         if update is None or steps is None or not self._steps <= steps <= MOST_STEPS:
             return False
         self._updates, self._steps = update, steps
-        self._seconds = _number(row.get("seconds"))
-        mean = _number(row.get("return_mean"))
+        self._episodes = whole_number(row.get("episodes")) or 0
+        self._seconds = finite_number(row.get("seconds"))
+        mean = finite_number(row.get("return_mean"))
         if mean is not None:
             self._returns = self._returns.appended(steps, mean)
-        score = _number(row.get("eval_return"))
+        score = finite_number(row.get("eval_return"))
         if score is not None:
             self._evaluations = self._evaluations.appended(steps, score)
-            self._evaluation = Evaluation(update, steps, score, _number(row.get("eval_std")))
+            self._evaluation = Evaluation(update, steps, score, finite_number(row.get("eval_std")))
             if self._best is None or score > self._best.mean:
                 self._best = self._evaluation
         return True
@@ -175,7 +178,7 @@ def _stamp(status: os.stat_result) -> tuple[int, ...]:
     return (status.st_dev, status.st_ino, status.st_mtime_ns, status.st_size)
 
 
-def _number(value: object) -> float | None:
+def finite_number(value: object) -> float | None:
     """`value` as a finite float, else None."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None

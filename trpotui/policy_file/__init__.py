@@ -87,11 +87,8 @@ def _parsed(data: bytes) -> SavedPolicy:
 
 def _arrays(policy: Policy) -> Iterator[NDArray[Any]]:
     """Every array that a policy acts with."""
-    for weight, bias in (*policy.actor, *policy.critic):
-        yield weight
-        yield bias
-    if policy.log_std is not None:
-        yield policy.log_std
+    yield from policy.actor.values()
+    yield from policy.critic.values()
     if policy.moments is not None:
         yield policy.moments.mean
         yield policy.moments.variance

@@ -37,11 +37,11 @@ def read_file(path: Path) -> bytes:
     """
     try:
         # not blocking: opening a pipe that nobody writes to would wait for ever
-        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
+        flags = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+        descriptor = os.open(path, os.O_RDONLY | flags)
         try:
             size = _checked_size(os.fstat(descriptor))
-            with os.fdopen(descriptor, "rb", closefd=False) as file:
-                data = file.read(size + 1)
+            data = _read(descriptor, size + 1)
         finally:
             os.close(descriptor)
     except FileNotFoundError:
@@ -103,6 +103,14 @@ def load_entries(entries: dict[str, bytes]) -> object:
         reason = f"PyTorch cannot load it ({type(error).__name__})"
         raise RefusedError(f"is damaged: {reason}") from error
     return value
+
+
+def _read(descriptor: int, most: int) -> bytes:
+    parts = []
+    while most > 0 and (part := os.read(descriptor, most)):
+        parts.append(part)
+        most -= len(part)
+    return b"".join(parts)
 
 
 def _checked_size(status: os.stat_result) -> int:

@@ -6,27 +6,24 @@ from a part before that part has been checked.
 
 from __future__ import annotations
 
-import itertools
 import math
-from typing import Any, Literal
+from typing import Any, get_args
 
-import numpy as np
 import torch
-from gymnasium import spaces
 
 from trpotui.errors import RequestError
 from trpotui.policy_file.payload import (
-    BOX,
-    DISCRETE,
     ENVIRONMENT,
     FORMAT,
     FORMAT_VERSION,
     MOMENTS,
     NETWORK,
+    NETWORK_1,
     PAYLOAD,
     SCORE,
     SPACES,
 )
+from trpotui.policy_file.spaces import checked_space
 from trpotui.policy_file.values import (
     MAX_INTEGER,
     RefusedError,
@@ -40,21 +37,21 @@ from trpotui.policy_file.values import (
     malformed,
     shown,
 )
+from trpotui.rl.acting import Float32
+from trpotui.rl.architecture import Exploration, NetworkKind, PolicySpec, Shapes
+from trpotui.rl.images import image_layout
 from trpotui.rl.normalization import ObservationMoments
-from trpotui.rl.policy import Float32, Layer, Policy, SavedPolicy, Score
-from trpotui.rl.spaces import PolicySpec, describe_space, space_from_description
+from trpotui.rl.policy import Policy, SavedPolicy, Score
 
-MAX_FEATURES = 250_000
 MAX_LAYERS, MAX_WIDTH = 8, 4096  # as trpotui.config.HiddenSizes
-MAX_RANK = 8
-BOX_FLOATS = ("float16", "float32", "float64")
-BOX_INTEGERS = ("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64")
-BOX_BOUNDS: dict[str, type] = {
-    **dict.fromkeys(BOX_FLOATS, float),
-    **dict.fromkeys(BOX_INTEGERS, int),
-    "bool": bool,
+VERSION_1_NETWORK = {
+    "network": "mlp",
+    "memory_size": 64,
+    "exploration": "independent",
+    "sde_interval": 1,
+    "logit_clip": 0.0,
 }
-"""The exact type of a Box's bounds by its dtype."""
+"""What version 1 of the format did not say, because there was no choice."""
 
 
 def checked(content: object) -> SavedPolicy:
@@ -66,17 +63,10 @@ def checked(content: object) -> SavedPolicy:
     check_extent(content)
     fields = _checked_format(content)
     spec = _checked_spec(fields)
-    gaussian = spec.distribution == "gaussian"
-    actor, log_std = fields["actor"], None
-    layers = _checked_layers(actor, "actor", spec.actor_sizes, log_std=gaussian)
-    if gaussian:
-        shape = spec.actor_sizes[-1:]
-        log_std = checked_array(actor["log_std"], "actor.log_std", shape, torch.float32)
     policy = Policy(
         spec=spec,
-        actor=layers,
-        log_std=log_std,
-        critic=_checked_layers(fields["critic"], "critic", spec.critic_sizes, log_std=False),
+        actor=_checked_arrays(fields["actor"], "actor", spec.actor_shapes),
+        critic=_checked_arrays(fields["critic"], "critic", spec.critic_shapes),
         moments=_checked_moments(fields["observation_moments"], spec.observation_size),
     )
     _check_provenance(fields)
@@ -124,88 +114,72 @@ def _checked_spec(fields: dict[str, Any]) -> PolicySpec:
     environment = check_fields(fields["environment"], ENVIRONMENT, "environment")
     check_plain(environment["kwargs"], "environment.kwargs")
     described = check_fields(fields["spaces"], SPACES, "spaces")
-    network = check_fields(fields["network"], NETWORK, "network")
-    if len(network["hidden_sizes"]) > MAX_LAYERS:
-        malformed("network.hidden_sizes", f"has more than {MAX_LAYERS} layers")
-    for width in network["hidden_sizes"]:
-        check_integer(width, "network.hidden_sizes", least=1, most=MAX_WIDTH)
+    network = _checked_network(fields)
     spec = PolicySpec(
         environment_id=environment["id"],
         environment_kwargs=environment["kwargs"],
-        observation_space=_checked_space(described["observation"], "spaces.observation"),
-        action_space=_checked_space(described["action"], "spaces.action"),
+        observation_space=checked_space(described["observation"], "spaces.observation"),
+        action_space=checked_space(described["action"], "spaces.action"),
         hidden_sizes=tuple(network["hidden_sizes"]),
-        activation=_checked_activation(network["activation"]),
+        activation=network["activation"],
+        network=network["network"],
+        memory_size=network["memory_size"],
+        exploration=network["exploration"],
+        sde_interval=network["sde_interval"],
+        logit_clip=network["logit_clip"],
     )
     try:
         fitting = spec.distribution == network["distribution"]
     except RequestError as error:
         malformed("spaces.action", f"cannot be acted in: {shown(error)}")
+    if spec.network == "cnn":
+        _check_images(spec, fields["observation_moments"])
     if not fitting:
         malformed("network.distribution", "does not fit its action space")
     return spec
 
 
-def _checked_activation(name: str) -> Literal["tanh", "relu"]:
-    if name == "tanh":
-        return "tanh"
-    if name != "relu":
-        malformed("network.activation", "is neither tanh nor relu")
-    return "relu"
-
-
-def _checked_space(description: dict[str, Any], name: str) -> spaces.Space[Any]:
-    """The space that a description stands for, whose own description is the same again."""
-    if "n" in description:
-        check_fields(description, DISCRETE, name)
-        check_integer(description["n"], f"{name}.n", least=1, most=MAX_FEATURES)
-        check_integer(description["start"], f"{name}.start", least=-(2**62), most=2**62)
-    else:
-        _check_box(check_fields(description, BOX, name), name)
+def _check_images(spec: PolicySpec, moments: object) -> None:
+    """A convolutional network looks at images, as they are."""
     try:
-        with np.errstate(all="ignore"):
-            space = space_from_description(description)
-    except (LookupError, ValueError, TypeError, OverflowError) as error:
-        raise RefusedError(f"is damaged: its {name} describes no space") from error
-    if describe_space(space) != description:
-        malformed(name, "has a type or bounds that do not fit the rest of it")
-    return space
+        image_layout(spec.observation_space)
+    except RequestError:
+        malformed("network.network", "looks at images, which its observations are not")
+    if moments is not None:
+        malformed("observation_moments", "are there, though the network looks at images")
 
 
-def _check_box(description: dict[str, Any], name: str) -> None:
-    """Check a Box's description, so that rebuilding it takes no more than its bounds do."""
-    shape, dtype = description["shape"], description["dtype"]
-    if dtype not in BOX_BOUNDS:
-        malformed(f"{name}.dtype", "is not one that is supported")
-    if len(shape) > MAX_RANK:
-        malformed(f"{name}.shape", f"has more than {MAX_RANK} sides")
-    for side in shape:
-        check_integer(side, f"{name}.shape", least=1, most=MAX_FEATURES)
-    size = math.prod(shape)
-    check_integer(size, f"{name}.shape's product", least=1, most=MAX_FEATURES)
-    for bounds in (description["low"], description["high"]):
-        if not all(type(bound) is BOX_BOUNDS[dtype] for bound in bounds):
-            malformed(name, f"has a bound that is no {BOX_BOUNDS[dtype].__name__}")
+def _checked_network(fields: dict[str, Any]) -> dict[str, Any]:
+    """What the networks are made of, with the sizes bounded."""
+    if fields["format_version"] == 1:
+        network = {**check_fields(fields["network"], NETWORK_1, "network"), **VERSION_1_NETWORK}
+    else:
+        network = check_fields(fields["network"], NETWORK, "network")
+    if len(network["hidden_sizes"]) > MAX_LAYERS:
+        malformed("network.hidden_sizes", f"has more than {MAX_LAYERS} layers")
+    for width in network["hidden_sizes"]:
+        check_integer(width, "network.hidden_sizes", least=1, most=MAX_WIDTH)
+    check_integer(network["memory_size"], "network.memory_size", least=1, most=MAX_WIDTH)
+    check_integer(network["sde_interval"], "network.sde_interval", least=1, most=MAX_INTEGER)
+    check_number(network["logit_clip"], "network.logit_clip", least=0)
+    for name, kinds in (
+        ("activation", ("tanh", "relu")),
+        ("network", get_args(NetworkKind)),
+        ("exploration", get_args(Exploration)),
+    ):
+        if network[name] not in kinds:
+            malformed(f"network.{name}", f"is none of {', '.join(kinds)}")
+    return network
 
 
-def _checked_layers(
-    tensors: dict[str, Any], name: str, sizes: tuple[int, ...], *, log_std: bool
-) -> tuple[Layer, ...]:
-    """The affine layers between consecutive sizes, weights [out, in] and biases [out]."""
-    count = len(sizes) - 1
-    names = {f"{index}.{part}" for index in range(count) for part in ("weight", "bias")}
-    if tensors.keys() != names | ({"log_std"} if log_std else set()):
-        also = " and a log_std" if log_std else ""
-        malformed(name, f"does not hold just weight and bias of {count} layers{also}")
-
-    def array(index: int, part: str, shape: tuple[int, ...]) -> Float32:
-        key = f"{index}.{part}"
-        return checked_array(tensors[key], f"{name}.{key}", shape, torch.float32)
-
-    return tuple(
-        (array(index, "weight", (outputs, inputs)), array(index, "bias", (outputs,)))
-        for index, (inputs, outputs) in enumerate(itertools.pairwise(sizes))
-    )
+def _checked_arrays(tensors: dict[str, Any], name: str, shapes: Shapes) -> dict[str, Float32]:
+    """The arrays of a network, which are those of its architecture and no others."""
+    if tensors.keys() != shapes.keys():
+        malformed(name, f"does not hold just {', '.join(shapes)}")
+    return {
+        part: checked_array(tensors[part], f"{name}.{part}", shape, torch.float32)
+        for part, shape in shapes.items()
+    }
 
 
 def _checked_moments(moments: dict[str, Any] | None, size: int) -> ObservationMoments | None:

@@ -12,8 +12,9 @@ from gymnasium import spaces
 from trpotui.config import did_you_mean
 from trpotui.errors import PolicyFileError, RequestError
 from trpotui.policy_file.values import RefusedError, shown
+from trpotui.rl.architecture import PolicySpec
 from trpotui.rl.policy import SavedPolicy
-from trpotui.rl.spaces import PolicySpec, describe_space
+from trpotui.rl.spaces import describe_space
 
 _OURS = ("id", "render_mode", "disable_env_checker")
 """Arguments of `gymnasium.make` that the program decides, not a file."""
@@ -50,8 +51,9 @@ def _check_name(environment_id: str) -> None:
         namespace, slash, _ = shown_id.partition("/")
         package = f"; the package that provides '{namespace}/' is not installed" if slash else ""
         near = did_you_mean(shown_id, gymnasium.registry)
+        hint = near or f"{package}; --import MODULE imports a module of yours that registers it"
         raise RefusedError(
-            f"cannot be played: its environment '{shown_id}' is not registered{near or package}"
+            f"cannot be played: its environment '{shown_id}' is not registered{hint}"
         )
 
 

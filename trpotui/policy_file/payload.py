@@ -11,11 +11,12 @@ from typing import Any
 import torch
 
 from trpotui.policy_file.values import Fields
+from trpotui.rl.acting import Arrays
 from trpotui.rl.normalization import ObservationMoments
-from trpotui.rl.policy import Float32, Layer, SavedPolicy, Score
+from trpotui.rl.policy import SavedPolicy, Score
 from trpotui.rl.spaces import describe_space
 
-FORMAT, FORMAT_VERSION = "trpotui-policy", 1
+FORMAT, FORMAT_VERSION = "trpotui-policy", 2
 
 _DICT, _LIST, _TEXT, _INT, _FLOAT = (dict,), (list,), (str,), (int,), (float,)
 _OPTIONAL, _TENSOR = (dict, type(None)), (torch.Tensor,)
@@ -40,8 +41,28 @@ PAYLOAD: Fields = {
 ENVIRONMENT: Fields = {"id": _TEXT, "kwargs": _DICT}
 SPACES: Fields = {"observation": _DICT, "action": _DICT}
 DISCRETE: Fields = {"type": _TEXT, "n": _INT, "start": _INT}
+"""And a `dtype`, where it is not int64."""
+MULTI_DISCRETE: Fields = {
+    "type": _TEXT,
+    "shape": _LIST,
+    "dtype": _TEXT,
+    "nvec": _LIST,
+    "start": _LIST,
+}
+MULTI_BINARY: Fields = {"type": _TEXT, "shape": _LIST, "flat": (bool,)}
 BOX: Fields = {"type": _TEXT, "shape": _LIST, "dtype": _TEXT, "low": _LIST, "high": _LIST}
-NETWORK: Fields = {"hidden_sizes": _LIST, "activation": _TEXT, "distribution": _TEXT}
+TUPLE: Fields = {"type": _TEXT, "parts": _LIST}
+DICT: Fields = {"type": _TEXT, "parts": _DICT}
+NETWORK_1: Fields = {"hidden_sizes": _LIST, "activation": _TEXT, "distribution": _TEXT}
+"""Of version 1 of the format, which knew one kind of network."""
+NETWORK: Fields = {
+    **NETWORK_1,
+    "network": _TEXT,
+    "memory_size": _INT,
+    "exploration": _TEXT,
+    "sde_interval": _INT,
+    "logit_clip": _FLOAT,
+}
 MOMENTS: Fields = {"mean": _TENSOR, "variance": _TENSOR, "count": _FLOAT, "clip": _FLOAT}
 SCORE: Fields = {"episodes": _INT, "mean": _FLOAT, "std": _FLOAT}
 
@@ -62,9 +83,14 @@ def payload(saved: SavedPolicy) -> dict[str, Any]:
             "hidden_sizes": list(spec.hidden_sizes),
             "activation": spec.activation,
             "distribution": spec.distribution,
+            "network": spec.network,
+            "memory_size": spec.memory_size,
+            "exploration": spec.exploration,
+            "sde_interval": spec.sde_interval,
+            "logit_clip": float(spec.logit_clip),
         },
-        "actor": _tensors(policy.actor, policy.log_std),
-        "critic": _tensors(policy.critic, None),
+        "actor": _tensors(policy.actor),
+        "critic": _tensors(policy.critic),
         "observation_moments": _moments_payload(policy.moments),
         "config": _plain(saved.config),
         "seed": saved.seed,
@@ -76,15 +102,9 @@ def payload(saved: SavedPolicy) -> dict[str, Any]:
     }
 
 
-def _tensors(layers: tuple[Layer, ...], log_std: Float32 | None) -> dict[str, torch.Tensor]:
+def _tensors(arrays: Arrays) -> dict[str, torch.Tensor]:
     # copies: a view of the flat parameter vector would take all of it into the file
-    tensors = {}
-    for index, (weight, bias) in enumerate(layers):
-        tensors[f"{index}.weight"] = torch.from_numpy(weight.copy())
-        tensors[f"{index}.bias"] = torch.from_numpy(bias.copy())
-    if log_std is not None:
-        tensors["log_std"] = torch.from_numpy(log_std.copy())
-    return tensors
+    return {name: torch.from_numpy(array.copy()) for name, array in arrays.items()}
 
 
 def _moments_payload(moments: ObservationMoments | None) -> dict[str, Any] | None:

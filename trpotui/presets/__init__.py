@@ -1,6 +1,6 @@
-"""Tuned hyperparameters, one TOML file per environment.
+"""Hyperparameters by name: tuned ones, and those of experiments that others have published.
 
-A file names its environments and holds a table for each preset and algorithm:
+A TOML file names its environments and holds a table for each preset and algorithm:
 
     environments = ["CartPole-v1"]
 
@@ -8,7 +8,8 @@ A file names its environments and holds a table for each preset and algorithm:
     n_envs = 16
     max_kl = 0.03
 
-The keys are those of `trpotui.config.RunConfig` and of the algorithm's hyperparameters.
+An environment may stand in several files, with presets of different names. The keys are those of
+`trpotui.config.RunConfig` and of the algorithm's hyperparameters.
 """
 
 from __future__ import annotations
@@ -59,10 +60,13 @@ def load_preset(
 
 def _tables(environment_id: str) -> dict[str, dict[str, dict[str, Any]]]:
     """The presets of an environment: name to algorithm to values."""
-    for content in _files():
-        if environment_id in content["environments"]:
-            return {key: value for key, value in content.items() if key != "environments"}
-    return {}
+    return {
+        name: tables
+        for content in _files()
+        if environment_id in content["environments"]
+        for name, tables in content.items()
+        if name != "environments"
+    }
 
 
 def _files() -> Iterator[dict[str, Any]]:

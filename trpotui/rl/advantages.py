@@ -1,21 +1,55 @@
-"""Advantages, returns and how well a critic explains them.
+"""Advantages by several estimators, and how well a critic explains what it was given.
 
 Legend: T steps, N environments. Everything is [T, N], float32 or float64.
 
 Two flags tell the two ends of an episode apart: `terminated` takes the successor's value away,
 `ended` (terminated, truncated, or the row before a gap) stops the sum from running into the next
-episode. Truncation is `ended` without `terminated`, so the bootstrap value stays.
+episode. Truncation is `ended` without `terminated`, so the bootstrap value stays. The last row is
+followed by nothing: what would come after it is what the critic says of its successor.
+
+All estimators answer the same question, A(s_t, a_t) = Q(s_t, a_t) - V(s_t), and differ in how many
+rewards they wait for before they believe the critic: one (`td`), n (`n_step`), all (`monte_carlo`),
+or a geometric mixture of all those (`gae`). Fewer trust the critic more, and vary less.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 Floats = NDArray[np.floating[Any]]
 Bools = NDArray[np.bool_]
+Estimator = Literal["gae", "td", "n_step", "monte_carlo"]
+
+
+def estimate(
+    estimator: Estimator,
+    rewards: Floats,
+    values: Floats,
+    next_values: Floats,
+    *,
+    terminated: Bools,
+    ended: Bools,
+    gamma: float,
+    lam: float,
+    steps: int,
+) -> Floats:
+    """Advantages [T, N] by the estimator of that name.
+
+    Args:
+        estimator: `lam` is read by `gae` alone and `steps` by `n_step` alone.
+        rewards: [T, N], and the others as `gae` has them.
+    """
+    experience = (rewards, values, next_values)
+    if estimator == "td":
+        return td(*experience, terminated=terminated, ended=ended, gamma=gamma)
+    if estimator == "n_step":
+        return n_step(*experience, terminated=terminated, ended=ended, gamma=gamma, steps=steps)
+    if estimator == "monte_carlo":
+        return monte_carlo(*experience, terminated=terminated, ended=ended, gamma=gamma)
+    return gae(*experience, terminated=terminated, ended=ended, gamma=gamma, lam=lam)
 
 
 def gae(
@@ -50,6 +84,116 @@ def gae(
     Raises:
         ValueError: the arrays are not all [T, N].
     """
+    advantages = td(rewards, values, next_values, terminated=terminated, ended=ended, gamma=gamma)
+    carry = (gamma * lam) * ~ended
+    for t in range(len(rewards) - 2, -1, -1):
+        advantages[t] += carry[t] * advantages[t + 1]
+    return advantages
+
+
+def td(
+    rewards: Floats,
+    values: Floats,
+    next_values: Floats,
+    *,
+    terminated: Bools,
+    ended: Bools,
+    gamma: float,
+) -> Floats:
+    """One reward, then the critic: the temporal difference (Sutton and Barto 2018, section 13.5).
+
+        A_t = r_t + gamma (1 - terminated_t) V(s'_t) - V(s_t)
+
+    Args and errors as in `gae`; where an episode ends otherwise makes no difference here.
+
+    Returns:
+        Advantages [T, N].
+    """
+    targets = _one_step_targets(
+        rewards, values, next_values, terminated=terminated, ended=ended, gamma=gamma
+    )
+    advantages: Floats = targets - values
+    return advantages
+
+
+def n_step(
+    rewards: Floats,
+    values: Floats,
+    next_values: Floats,
+    *,
+    terminated: Bools,
+    ended: Bools,
+    gamma: float,
+    steps: int,
+) -> Floats:
+    """n rewards, then the critic (Mnih et al. 2016, section 4, equation of A3C).
+
+        A_t = r_t + gamma r_{t+1} + ... + gamma^{m-1} r_{t+m-1} + gamma^m V(s'_{t+m-1}) - V(s_t)
+
+    m is `steps`, or fewer where the episode or the rollout ends before; the value is that of the
+    true successor of the last of these rows, and 0 where that row terminated. A3C itself counts
+    back from the end of its rollout, so that only the first row of one waits for all n rewards;
+    here every row does.
+
+    Args and errors as in `gae`, and:
+        steps: n, at least 1.
+
+    Returns:
+        Advantages [T, N].
+    """
+    if steps < 1:
+        raise ValueError(f"steps must be at least 1, got {steps}")
+    one_step = _one_step_targets(
+        rewards, values, next_values, terminated=terminated, ended=ended, gamma=gamma
+    )
+    targets = one_step
+    for _ in range(min(steps, len(rewards)) - 1):
+        # one reward more: r_t + gamma (the target of the row after, which waits for one less)
+        longer = rewards[:-1] + gamma * targets[1:]
+        targets = np.concatenate([np.where(ended[:-1], one_step[:-1], longer), one_step[-1:]])
+    advantages: Floats = targets - values
+    return advantages
+
+
+def monte_carlo(
+    rewards: Floats,
+    values: Floats,
+    next_values: Floats,
+    *,
+    terminated: Bools,
+    ended: Bools,
+    gamma: float,
+) -> Floats:
+    """The discounted return minus the value (Williams 1992, with the value as its baseline).
+
+        A_t = r_t + gamma r_{t+1} + ... up to the end of the episode, - V(s_t)
+
+    Where the episode is truncated, or the rollout ends inside it, the critic speaks for the rest:
+    gamma^m V(s') after m rewards. `gae` with lam = 1 says the same, as a sum in which the values in
+    between cancel. Args and errors as there.
+
+    Returns:
+        Advantages [T, N].
+    """
+    targets = _one_step_targets(
+        rewards, values, next_values, terminated=terminated, ended=ended, gamma=gamma
+    )
+    for t in range(len(rewards) - 2, -1, -1):
+        targets[t] = np.where(ended[t], targets[t], rewards[t] + gamma * targets[t + 1])
+    advantages: Floats = targets - values
+    return advantages
+
+
+def _one_step_targets(
+    rewards: Floats,
+    values: Floats,
+    next_values: Floats,
+    *,
+    terminated: Bools,
+    ended: Bools,
+    gamma: float,
+) -> Floats:
+    """r_t + gamma (1 - terminated_t) V(s'_t), and a look at every shape."""
     if rewards.ndim != 2:
         raise ValueError(f"rewards must be [T, N], got {rewards.shape}")
     for name, array in (
@@ -60,26 +204,8 @@ def gae(
     ):
         if array.shape != rewards.shape:
             raise ValueError(f"{name} must be {rewards.shape} like rewards, got {array.shape}")
-    advantages: Floats = rewards + gamma * next_values * ~terminated - values
-    carry = (gamma * lam) * ~ended
-    for t in range(len(rewards) - 2, -1, -1):
-        advantages[t] += carry[t] * advantages[t + 1]
-    return advantages
-
-
-def discounted_returns(
-    rewards: Floats, next_values: Floats, *, terminated: Bools, ended: Bools, gamma: float
-) -> Floats:
-    """Discounted returns [T, N], bootstrapped where an episode or the rollout is cut off.
-
-    R_t = r_t + gamma (1 - terminated_t) V(s'_t) at an end, else r_t + gamma R_{t+1}: the
-    advantages of `gae` with lam = 1 and a critic that is zero inside the episode.
-    """
-    cut = ended.copy()
-    cut[-1] = True
-    bootstrap = np.where(cut, next_values, 0.0).astype(rewards.dtype)
-    zeros = np.zeros_like(rewards)
-    return gae(rewards, zeros, bootstrap, terminated=terminated, ended=ended, gamma=gamma, lam=1.0)
+    targets: Floats = rewards + gamma * next_values * ~terminated
+    return targets
 
 
 def explained_variance(values: Floats, targets: Floats) -> float:
@@ -93,18 +219,31 @@ def explained_variance(values: Floats, targets: Floats) -> float:
     return 1.0 - float(np.var(targets - values, dtype=np.float64)) / variance
 
 
-def standardize(advantages: Floats, *, scale: float) -> Floats:
+def standardize(advantages: Floats, *, noise: float) -> Floats:
     """Centre advantages [B] and divide them by their standard deviation.
 
-    Left as they are when there is one sample only. When their spread is rounding noise beside
-    `scale` (the size of the values they are differences of) they carry no signal, and dividing by
-    it would turn noise into full-sized steps: they become zero.
+    Left as they are when there is one sample only. Where they vary by no more than `noise`, in
+    their own unit, dividing by their deviation would turn noise into steps of full size: they
+    become zero.
     """
     if advantages.size < 2:
         return advantages
     deviation = float(advantages.std(dtype=np.float64))
-    if deviation <= 1e-5 * scale:
+    if deviation <= noise:
         return np.zeros_like(advantages)
     mean = float(advantages.mean(dtype=np.float64))
     standardized: Floats = (advantages - mean) / deviation
     return standardized
+
+
+def without_noise(advantages: Floats, *, noise: float) -> Floats:
+    """Advantages [B] as they are, or zero where their root mean square is no more than `noise`.
+
+    A natural step is as long whatever the size of the advantages, so noise must be taken out of
+    those that are not standardised as well. What counts is their size and not how they vary: where
+    no critic is subtracted, all steps of an episode may have earned the same.
+    """
+    if advantages.size < 2:
+        return advantages
+    size = float(np.sqrt(np.square(advantages, dtype=np.float64).mean()))
+    return np.zeros_like(advantages) if size <= noise else advantages

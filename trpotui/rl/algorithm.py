@@ -5,7 +5,8 @@ Legend: B samples, D observation features, A action dimensions.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import dataclasses
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol
 
@@ -13,36 +14,60 @@ import torch
 from torch import Tensor
 
 from trpotui.config import SharedHyperparameters
-from trpotui.events import TrustRegionStep
+from trpotui.events import RejectReason, TrustRegionStep
 from trpotui.rl.networks import Actor, Critic
+from trpotui.rl.sequences import Inputs, split
 
 
 @dataclass(frozen=True)
 class Batch:
     """The real transitions of one rollout, as tensors on the learner's device."""
 
-    inputs: Tensor
-    """Network inputs [B, D]."""
+    inputs: Inputs
+    """Network inputs: rows [B, D], or sequences with B valid rows."""
     actions: Tensor
     """Raw actions [B] (int64) or [B, A]."""
     advantages: Tensor
     """[B]; standardised if the run asks for it."""
     targets: Tensor
     """[B]; what the critic is fitted to: advantages, as they were, plus values."""
+    values: Tensor
+    """[B]; what the critic said of the inputs when the advantages were made."""
+    remaining: float = 1.0
+    """Share of the run's steps that is left, from 1 down to 0; schedules anneal with it."""
+
+    def minibatches(self, count: int, generator: torch.Generator) -> Iterator[Batch]:
+        """Shuffled parts of nearly equal size; a policy with memory keeps its sequences whole."""
+        for inputs, rows in split(self.inputs, count, generator):
+            yield dataclasses.replace(
+                self,
+                inputs=inputs,
+                actions=self.actions[rows],
+                advantages=self.advantages[rows],
+                targets=self.targets[rows],
+                values=self.values[rows],
+            )
 
 
 @dataclass(frozen=True, kw_only=True)
 class UpdateStats:
-    """What one update did."""
+    """What one update did: fields of `trpotui.events.UpdateFinished`, which explains them."""
 
     kl: float
-    """Mean D_KL(old || new) in nats; 0 when the old policy was kept."""
+    surrogate_gain: float
     entropy: float
-    """Mean entropy of the old policy, in nats."""
     grad_norm: float
-    value_loss: float
+    value_loss: float | None
+    reject_reason: RejectReason | None
     max_kl: float | None = None
-    surrogate_gain: float | None = None
+    largest_kl: float | None = None
+    target_kl: float | None = None
+    penalty: float | None = None
+    learning_rate: float | None = None
+    clip_range: float | None = None
+    clip_fraction: float | None = None
+    epochs: int | None = None
+    stopped_early: bool | None = None
     trust_region: TrustRegionStep | None = None
 
 

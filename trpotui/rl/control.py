@@ -3,14 +3,39 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from concurrent.futures import Future
+from dataclasses import dataclass
+from typing import Self
 
+from trpotui.errors import RequestError
 from trpotui.rl.policy import Policy
 
 
 class Interrupted(Exception):  # noqa: N818 - a signal, not an error
     """The run was asked to stop: the rollout or update under way is abandoned."""
+
+
+@dataclass(frozen=True)
+class Edit:
+    """Hyperparameters that are changed while a run goes on."""
+
+    update: int
+    """Updates done when they are."""
+    values: Mapping[str, object]
+    """By name."""
+
+    @classmethod
+    def of(cls, stored: object) -> Self:
+        """An edit as `live_edits` of config.json has it.
+
+        Raises:
+            RequestError: it is none.
+        """
+        match stored:
+            case {"update": int(update), "values": dict(values)} if update >= 0:
+                return cls(update, values)
+        raise RequestError("what was changed while the run went on is damaged in its config.json")
 
 
 class Control:
@@ -26,6 +51,7 @@ class Control:
         self._paused = False
         self._updates_allowed = 0
         self._changes: dict[str, object] = {}
+        self._schedule: tuple[Edit, ...] = ()
         self._snapshots: list[Future[Policy]] = []
         self._ended = False
 
@@ -71,6 +97,11 @@ class Control:
             self._changes.update(values)
             self._condition.notify_all()
 
+    def schedule(self, edits: Iterable[Edit]) -> None:
+        """Have edits made, each at its update, in the place of those scheduled before."""
+        with self._condition:
+            self._schedule = tuple(edits)
+
     def snapshot(self) -> Future[Policy]:
         """A copy of the policy, made at the next update boundary or while the run is held.
 
@@ -92,11 +123,18 @@ class Control:
         if self._stop.is_set():
             raise Interrupted
 
-    def take_changes(self) -> dict[str, object]:
-        """The changes asked for since the last call."""
+    def take_changes(self, update: int) -> list[Mapping[str, object]]:
+        """The changes scheduled for when `update` updates are done, then those asked for.
+
+        Each is handed out once.
+        """
         with self._condition:
-            changes, self._changes = self._changes, {}
-            return changes
+            taken = [edit.values for edit in self._schedule if edit.update == update]
+            self._schedule = tuple(edit for edit in self._schedule if edit.update != update)
+            if self._changes:
+                taken.append(self._changes)
+                self._changes = {}
+            return taken
 
     def take_snapshot_requests(self) -> list[Future[Policy]]:
         """The futures that wait for a copy of the policy."""

@@ -11,12 +11,19 @@ D_KL(old || new) everywhere.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Protocol
 
 import torch
 from torch import Tensor
+from torch.nn.functional import logsigmoid
+
+from trpotui.rl.spaces import ActionDecoder
 
 LOG_2PI = math.log(2 * math.pi)
+ABSENT = -1e30
+"""Logit of a choice that a component does not have. Its probability is exactly 0; minus infinity
+would make 0 * log 0 of it, which is no number."""
 
 
 class Distribution(Protocol):
@@ -147,6 +154,133 @@ class DiagGaussian:
         log_std = parameters[:, self.dimensions :]
         mean_tangents, log_std_tangents = tangents.chunk(2, dim=1)
         return torch.cat([mean_tangents * torch.exp(-2 * log_std), 2.0 * log_std_tangents], dim=1)
+
+
+class MultiCategorical:
+    """Independent choices [B, A]; parameters their logits side by side [B, K].
+
+    Args:
+        choices: number of each component's choices; K is their sum.
+    """
+
+    def __init__(self, choices: Sequence[int]) -> None:
+        self.choices = tuple(choices)
+        self.parameter_count = sum(self.choices)
+        self._even = len(set(self.choices)) == 1
+        counts, most = torch.tensor(self.choices)[:, None], torch.arange(max(self.choices))
+        firsts = counts.cumsum(0) - counts
+        # of a component with fewer choices: one past the last parameter, where padding lies
+        self._columns = torch.where(most < counts, firsts + most, self.parameter_count)
+        self._present = (most < counts).flatten().nonzero()[:, 0]
+
+    def sample(self, parameters: Tensor, generator: torch.Generator) -> Tensor:
+        """Indices [B, A]."""
+        probabilities = self._log_probabilities(parameters).exp()
+        drawn = torch.multinomial(probabilities.flatten(0, 1), 1, generator=generator)
+        return drawn.view(-1, len(self.choices))  # [B * A, 1] -> [B, A]
+
+    def mode(self, parameters: Tensor) -> Tensor:
+        """The likeliest indices [B, A]; the first where several are."""
+        return self._by_component(parameters, ABSENT).argmax(dim=2)
+
+    def log_prob(self, parameters: Tensor, actions: Tensor) -> Tensor:
+        """Log-probabilities [B] of indices [B, A]: sums over components."""
+        _check_actions(parameters, actions, (len(self.choices),))
+        chosen = self._log_probabilities(parameters).gather(2, actions[:, :, None])
+        return chosen[:, :, 0].sum(dim=1)
+
+    def score(self, parameters: Tensor, actions: Tensor) -> Tensor:
+        """onehot(a) - p of each component, side by side [B, K]."""
+        _check_actions(parameters, actions, (len(self.choices),))
+        score = -self._log_probabilities(parameters).exp()
+        score.scatter_add_(2, actions[:, :, None], torch.ones_like(score[:, :, :1]))
+        return self._side_by_side(score)
+
+    def entropy(self, parameters: Tensor) -> Tensor:
+        """Sums of the components' entropies [B]."""
+        log_probabilities = self._log_probabilities(parameters)
+        return -(log_probabilities.exp() * log_probabilities).sum(dim=(1, 2))
+
+    def kl(self, *, old: Tensor, new: Tensor) -> Tensor:
+        """Sum over components and choices of p_old (log p_old - log p_new) [B]."""
+        log_old = self._log_probabilities(old)
+        return (log_old.exp() * (log_old - self._log_probabilities(new))).sum(dim=(1, 2))
+
+    def fisher_product(self, parameters: Tensor, tangents: Tensor) -> Tensor:
+        """(diag p - p p^T) v of each component, side by side [B, K]."""
+        probabilities = self._log_probabilities(parameters).exp()
+        weighted = probabilities * self._by_component(tangents, 0.0)
+        product = weighted - probabilities * weighted.sum(dim=2, keepdim=True)
+        return self._side_by_side(product)
+
+    def _log_probabilities(self, parameters: Tensor) -> Tensor:
+        return torch.log_softmax(self._by_component(parameters, ABSENT), dim=2)
+
+    def _by_component(self, parameters: Tensor, padding: float) -> Tensor:
+        """[B, K] -> [B, A, C], with C the most choices of a component."""
+        if self._even:
+            return parameters.reshape(len(parameters), len(self.choices), -1)
+        extended = torch.cat([parameters, parameters.new_full((len(parameters), 1), padding)], 1)
+        return extended[:, self._columns.to(parameters.device)]
+
+    def _side_by_side(self, components: Tensor) -> Tensor:
+        """[B, A, C] -> [B, K], without padding."""
+        flat = components.flatten(1)
+        return flat if self._even else flat[:, self._present.to(flat.device)]
+
+
+class Bernoulli:
+    """Independent bits [B, A]; parameters the log-odds of a 1 [B, A]."""
+
+    def __init__(self, bits: int) -> None:
+        self.parameter_count = bits
+
+    def sample(self, parameters: Tensor, generator: torch.Generator) -> Tensor:
+        """Bits [B, A] as whole numbers."""
+        return torch.bernoulli(torch.sigmoid(parameters), generator=generator).to(torch.int64)
+
+    def mode(self, parameters: Tensor) -> Tensor:
+        """The likeliest bits [B, A]; 0 where both are."""
+        return (parameters > 0).to(torch.int64)
+
+    def log_prob(self, parameters: Tensor, actions: Tensor) -> Tensor:
+        """Log-probabilities [B] of bits [B, A]: sums over bits."""
+        _check_actions(parameters, actions, (self.parameter_count,))
+        log_one, log_zero = logsigmoid(parameters), logsigmoid(-parameters)
+        return torch.where(actions > 0, log_one, log_zero).sum(dim=1)
+
+    def score(self, parameters: Tensor, actions: Tensor) -> Tensor:
+        """a - p [B, A]."""
+        _check_actions(parameters, actions, (self.parameter_count,))
+        return actions - torch.sigmoid(parameters)
+
+    def entropy(self, parameters: Tensor) -> Tensor:
+        """Sums over bits of -p log p - (1 - p) log(1 - p) [B]."""
+        one, zero = torch.sigmoid(parameters), torch.sigmoid(-parameters)
+        return -(one * logsigmoid(parameters) + zero * logsigmoid(-parameters)).sum(dim=1)
+
+    def kl(self, *, old: Tensor, new: Tensor) -> Tensor:
+        """Sum over bits and their values of p_old (log p_old - log p_new) [B]."""
+        one = torch.sigmoid(old) * (logsigmoid(old) - logsigmoid(new))
+        zero = torch.sigmoid(-old) * (logsigmoid(-old) - logsigmoid(-new))
+        return (one + zero).sum(dim=1)
+
+    def fisher_product(self, parameters: Tensor, tangents: Tensor) -> Tensor:
+        """p (1 - p) v [B, A]."""
+        return torch.sigmoid(parameters) * torch.sigmoid(-parameters) * tangents
+
+
+def distribution_for(decoder: ActionDecoder) -> Distribution:
+    """The distribution of the raw actions that `decoder` takes."""
+    match decoder.distribution:
+        case "categorical":
+            return Categorical(decoder.size)
+        case "multi_categorical":
+            return MultiCategorical(decoder.choices)
+        case "bernoulli":
+            return Bernoulli(decoder.size)
+        case "gaussian":
+            return DiagGaussian(decoder.size)
 
 
 def _check_actions(parameters: Tensor, actions: Tensor, event_shape: tuple[int, ...]) -> None:

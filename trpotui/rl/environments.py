@@ -13,6 +13,7 @@ import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import gymnasium
@@ -23,6 +24,19 @@ from numpy.typing import NDArray
 
 from trpotui.config import did_you_mean
 from trpotui.errors import EnvironmentFaultError, RequestError
+from trpotui.rl.episode_counts import EpisodeCounts
+from trpotui.rl.observations import (
+    LeafCheck,
+    Observations,
+    UnfitObservationError,
+    all_finite,
+    check_row,
+    check_rows,
+    checked,
+    chosen,
+    mapped,
+    put,
+)
 
 Bools = NDArray[np.bool_]
 
@@ -34,9 +48,9 @@ RESERVED_ARGUMENTS = ("render_mode", "vectorization_mode", "vector_kwargs", "num
 class Step:
     """What one step of N environments brought."""
 
-    successors: NDArray[Any]
+    successors: Observations
     """Observations that the actions led to [N, ...]; at the end of an episode the final one."""
-    observations: NDArray[Any]
+    observations: Observations
     """Observations to act on next [N, ...]: the successors, or a new episode's first. The same
     object as `successors` where nothing differs."""
     rewards: NDArray[np.float64]
@@ -46,6 +60,8 @@ class Step:
     """The episode was cut off and not terminated: the successor keeps its value."""
     valid: Bools
     """False where the environment only reset and ignored the action: no transition happened."""
+    starts: Bools
+    """The observation to act on next is the first of an episode."""
 
 
 class BatchedEnvironment:
@@ -73,16 +89,14 @@ class BatchedEnvironment:
                 f"{name}: its vector environment does not say when it resets finished episodes "
                 "(metadata 'autoreset_mode')"
             )
-        self._observation_shape = (self.n_envs, *(self.observation_space.shape or ()))
+        self._one_array = not isinstance(self.observation_space, spaces.Dict | spaces.Tuple)
+        self._check_rows = partial(check_rows, count=self.n_envs)
         self._all_valid = np.ones(self.n_envs, dtype=np.bool_)
         self._only_resets = np.zeros(self.n_envs, dtype=np.bool_)
-        self._steps = 0
-        self._closed = False
-        self._returns = np.zeros(self.n_envs)
-        self._lengths = np.zeros(self.n_envs, dtype=np.int64)
-        self._finished: tuple[list[float], list[int]] = ([], [])
+        self._episodes = EpisodeCounts(self.n_envs)
+        self._steps, self._closed = 0, False
 
-    def reset(self, *, seed: int | Sequence[int]) -> NDArray[Any]:
+    def reset(self, *, seed: int | Sequence[int]) -> Observations:
         """Start every environment anew and return the first observations [N, ...].
 
         Args:
@@ -91,9 +105,7 @@ class BatchedEnvironment:
         """
         if not isinstance(seed, int) and not self.seeds_each:
             seed = seed[0]
-        self._returns[:] = 0.0
-        self._lengths[:] = 0
-        self._finished = ([], [])
+        self._episodes.clear()
         self._only_resets[:] = False
         try:
             # SyncVectorEnv takes a list of seeds, which VectorEnv's signature does not say
@@ -119,21 +131,31 @@ class BatchedEnvironment:
         self._check_scalars(rewards, terminated, truncated)
         truncated = truncated & ~terminated
         ended = terminated | truncated
-        valid = self._all_valid
+        valid, starts = self._all_valid, ended
         successors = observations
         if self._mode is AutoresetMode.NEXT_STEP:
-            valid = ~self._only_resets
+            starts = self._only_resets
+            valid = ~starts
             self._only_resets = ended
         elif ended.any():
             successors, observations = self._reset_now(observations, ended, info)
-        self._count(rewards, ended, valid)
-        return Step(successors, observations, rewards, terminated, truncated, valid)
+        self._episodes.add(rewards, ended=ended, valid=valid)
+        return Step(successors, observations, rewards, terminated, truncated, valid, starts)
 
     def take_finished_episodes(self) -> tuple[list[float], list[int]]:
         """Returns and lengths of the episodes that ended since the last call."""
-        finished = self._finished
-        self._finished = ([], [])
-        return finished
+        return self._episodes.take_finished()
+
+    def counts(self) -> dict[str, Any]:
+        """What is counted of the open episodes, as numbers and arrays [N]."""
+        more = {"only_resets": self._only_resets.copy(), "steps": self._steps}
+        return {**self._episodes.state(), **more}
+
+    def set_counts(self, counts: Mapping[str, Any]) -> None:
+        """Go on from what `counts` returned, in the same episodes."""
+        self._episodes.restore(counts)
+        self._only_resets = counts["only_resets"].copy()
+        self._steps = counts["steps"]
 
     def close(self) -> None:
         """Close the environments; closing twice does nothing."""
@@ -142,63 +164,33 @@ class BatchedEnvironment:
             self._environments.close()
 
     def _reset_now(
-        self, observations: NDArray[Any], ended: Bools, info: Mapping[str, Any]
-    ) -> tuple[NDArray[Any], NDArray[Any]]:
+        self, observations: Observations, ended: Bools, info: Mapping[str, Any]
+    ) -> tuple[Observations, Observations]:
         """True successors, and the observations to act on, of a step that ended episodes."""
+        successors = mapped(np.copy, observations)  # the reset may write into the same arrays
         if self._mode is AutoresetMode.DISABLED:
-            observations = observations.copy()  # the reset may write into the same array
             try:
                 fresh, _ = self._environments.reset(options={"reset_mask": ended.copy()})
             except Exception as error:
                 raise EnvironmentFaultError(self._raised("reset", error)) from error
             fresh = self._checked_observations(fresh, "reset")
             # rows that were not reset are taken from the step: a reset need not repeat them
-            rows = ended.reshape(-1, *[1] * (observations.ndim - 1))
-            return observations, np.where(rows, fresh, observations)
-        successors = observations.copy()
+            return successors, chosen(ended, fresh, successors)
         for index in np.flatnonzero(ended):
-            final = np.asarray(info["final_obs"][index])
-            if final.shape != self._observation_shape[1:]:
-                raise self._fault(
-                    f"step {self._steps}",
-                    "observation",
-                    f"has shape {final.shape}, not {self._observation_shape[1:]}",
-                )
-            successors[index] = final
-        return self._checked_observations(successors, f"step {self._steps}"), observations
+            final = self._checked(info["final_obs"][index], check_row, f"step {self._steps}")
+            put(successors, int(index), final)
+        return successors, observations
 
-    def _count(self, rewards: NDArray[np.float64], ended: Bools, valid: Bools) -> None:
-        self._returns += rewards
-        self._lengths += valid
-        if ended.any():
-            self._finished[0].extend(self._returns[ended].tolist())
-            self._finished[1].extend(self._lengths[ended].tolist())
-            self._returns[ended] = 0.0
-            self._lengths[ended] = 0
+    def _checked_observations(self, observations: object, when: str) -> Observations:
+        return self._checked(observations, self._check_rows, when)
 
-    def _checked_observations(self, observations: Any, when: str) -> NDArray[Any]:
-        if not isinstance(observations, np.ndarray):
-            raise self._fault(when, "observation", f"is {type(observations).__name__}, no array")
-        if observations.shape != self._observation_shape:
-            raise self._fault(
-                when,
-                "observation",
-                f"has shape {observations.shape[1:]}, not {self._observation_shape[1:]}",
-            )
-        if observations.dtype != self.observation_space.dtype:
-            raise self._fault(
-                when,
-                "observation",
-                f"has dtype {observations.dtype}, not {self.observation_space.dtype}",
-            )
-        if isinstance(self.observation_space, spaces.Discrete):
-            first = int(self.observation_space.start)
-            last = first + int(self.observation_space.n) - 1
-            if observations.min() < first or observations.max() > last:
-                raise self._fault(when, "observation", f"is outside {first} to {last}")
-        elif not _all_finite(observations):
-            raise self._fault(when, "observation", "is not finite")
-        return observations
+    def _checked(self, observations: object, check: LeafCheck, when: str) -> Observations:
+        try:
+            if self._one_array:  # most environments: a step should not cost more than it must
+                return check(self.observation_space, observations, "observation")
+            return checked(self.observation_space, observations, check)
+        except UnfitObservationError as fault:
+            raise self._fault(when, fault.name, fault.what) from None
 
     def _check_scalars(self, rewards: Any, terminated: Any, truncated: Any) -> None:
         when = f"step {self._steps}"
@@ -215,7 +207,7 @@ class BatchedEnvironment:
                 raise self._fault(when, field, f"has dtype {value.dtype}, not bool")
         if rewards.dtype.kind not in "fiub":
             raise self._fault(when, "reward", f"has dtype {rewards.dtype}, not a number's")
-        if not _all_finite(rewards):
+        if not all_finite(rewards):
             raise self._fault(when, "reward", "is not finite")
 
     def _fault(self, when: str, field: str, what: str) -> EnvironmentFaultError:
@@ -306,13 +298,3 @@ def cannot_be_made(environment_id: str, error: Exception) -> str:
     """The sentence for an environment whose construction raised `error`."""
     reason = " ".join(str(error).split()) or type(error).__name__
     return f"environment {environment_id} cannot be made: {reason}"
-
-
-def _all_finite(values: NDArray[Any]) -> bool:
-    """Whether no value is NaN, infinite, or beyond the float32 in which the program computes."""
-    if values.dtype.kind != "f":
-        return True
-    if values.dtype != np.float32:
-        with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite
-            values = values.astype(np.float32)
-    return bool(np.isfinite(values).all())

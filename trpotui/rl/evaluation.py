@@ -50,6 +50,7 @@ def evaluate(
     seed: int,
     stochastic: bool = False,
     interrupt: Callable[[], None] = lambda: None,
+    progress: Callable[[int], None] = lambda ended: None,  # noqa: ARG005
 ) -> Evaluation:
     """Play `episodes` episodes and return what they scored.
 
@@ -65,6 +66,7 @@ def evaluate(
         seed: of the environments, and of the sampling when `stochastic`.
         stochastic: sample actions instead of taking the likeliest.
         interrupt: called before every step; what it raises ends the evaluation.
+        progress: told after every step how many episodes have ended.
 
     Raises:
         EnvironmentFaultError: the environment fails.
@@ -73,10 +75,20 @@ def evaluate(
     returns: list[float] = []
     lengths: list[int] = []
     unfinished = 0
+
+    def with_earlier_batches(ended: int) -> None:
+        progress(len(returns) + ended)
+
     while len(returns) < episodes:
         wanted = min(environments.n_envs, episodes - len(returns))
         batch = _first_episodes(
-            policy, environments, wanted, seed + len(returns), rng=rng, interrupt=interrupt
+            policy,
+            environments,
+            wanted,
+            seed + len(returns),
+            rng=rng,
+            interrupt=interrupt,
+            progress=with_earlier_batches,
         )
         returns.extend(batch.returns)
         lengths.extend(batch.lengths)
@@ -92,21 +104,27 @@ def _first_episodes(
     *,
     rng: np.random.Generator | None,
     interrupt: Callable[[], None],
+    progress: Callable[[int], None],
 ) -> Evaluation:
     """The first episode of each of the first `wanted` environments."""
     observations = environments.reset(seed=range(seed, seed + environments.n_envs))
     returns = np.zeros(environments.n_envs)
     lengths = np.zeros(environments.n_envs, dtype=np.int64)
     running = np.arange(environments.n_envs) < wanted
+    session = policy.session(environments.n_envs, rng)
+    starts = np.ones(environments.n_envs, dtype=np.bool_)
     for _ in range(LONGEST_EPISODE):
         interrupt()
-        step = environments.step(policy.act(observations, rng))
+        raw = session.act(policy.network_inputs(observations), starts)
+        step = environments.step(policy.decoder.decode(raw))
         returns += step.rewards * running
         lengths += running
         running &= ~(step.terminated | step.truncated)
-        if not running.any():
+        left = int(np.count_nonzero(running))
+        progress(wanted - left)
+        if not left:
             break
-        observations = step.observations
+        observations, starts = step.observations, step.starts
     return Evaluation(
         tuple(returns[:wanted].tolist()), tuple(lengths[:wanted].tolist()), int(running.sum())
     )

@@ -1,296 +1,275 @@
-"""Networks whose parameters are views of one flat vector, and their linearisations.
+"""Networks whose parameters are views of one flat vector.
 
-Legend: B samples, D inputs, K outputs, P parameters.
-
-An update asks three things of a network at a batch: its outputs, the product of its Jacobian with a
-parameter vector (`jvp`), and of the Jacobian's transpose with a vector of output cotangents
-(`vjp`). `Linearization` answers them from activations that are computed once, so the twenty or so
-products of an update cost two passes each and no graph.
+Legend: B samples, D inputs, F features, L width of the last hidden layer, K outputs, P parameters.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from itertools import pairwise
-from typing import Literal, Protocol
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
-from trpotui.rl.distributions import Categorical, DiagGaussian, Distribution
-from trpotui.rl.policy import LOG_STD_MAX, LOG_STD_MIN, Layer
-
-Activation = Literal["tanh", "relu"]
-
-
-class Linearization(Protocol):
-    """A network at a batch, to first order in its parameters."""
-
-    outputs: Tensor
-    """[B, K]."""
-
-    def jvp(self, tangent: Tensor) -> Tensor:
-        """Change of the outputs [B, K] per unit of a parameter vector [P]."""
-
-    def vjp(self, cotangents: Tensor) -> Tensor:
-        """Gradient [P] of sum(outputs * cotangents), for cotangents [B, K]."""
-
-
-class Network(Protocol):
-    """A function of a batch with one flat parameter vector."""
-
-    parameters: Tensor
-    """[P]; written in place, and every weight is a view of it."""
-
-    def __call__(self, inputs: Tensor) -> Tensor:
-        """Outputs [B, K] of inputs [B, D]."""
-
-    def linearize(self, inputs: Tensor) -> Linearization:
-        """The network at inputs [B, D], ready for Jacobian products."""
-
-
-class MLP:
-    """A multi-layer perceptron on a flat vector: weight [out, in] then bias [out], layer by layer.
-
-    Orthogonal weights of gain sqrt(2) inside and `output_gain` at the last layer, zero biases.
-
-    Args:
-        sizes: layer widths, inputs first, outputs last.
-        activation: nonlinearity between the layers.
-        output_gain: gain of the last layer.
-        generator: source of the initial weights.
-        parameters: the zeroed vector [P] to live in; its device is the network's.
-    """
-
-    def __init__(
-        self,
-        sizes: Sequence[int],
-        activation: Activation,
-        *,
-        output_gain: float,
-        generator: torch.Generator,
-        parameters: Tensor,
-    ) -> None:
-        if len(sizes) < 2 or min(sizes) < 1:
-            raise ValueError(f"sizes must name at least inputs and outputs, got {sizes}")
-        self.sizes = tuple(sizes)
-        self.activation = activation
-        self.parameters = parameters
-        self.layers = self.split(parameters)
-        for index, (weight, _) in enumerate(self.layers):
-            last = index == len(self.layers) - 1
-            _orthogonal_(weight, output_gain if last else math.sqrt(2), generator)
-
-    def split(self, vector: Tensor) -> list[tuple[Tensor, Tensor]]:
-        """Weight and bias of every layer as views of a vector [P]."""
-        if vector.shape != (parameter_count(self.sizes),):
-            raise ValueError(
-                f"expected a vector of {parameter_count(self.sizes)}, got {list(vector.shape)}"
-            )
-        layers, start = [], 0
-        for fan_in, fan_out in pairwise(self.sizes):
-            end = start + fan_out * fan_in
-            layers.append((vector[start:end].view(fan_out, fan_in), vector[end : end + fan_out]))
-            start = end + fan_out
-        return layers
-
-    def __call__(self, inputs: Tensor) -> Tensor:
-        """Outputs [B, K] of inputs [B, D]."""
-        return self._hidden_and_outputs(inputs)[1]
-
-    def linearize(self, inputs: Tensor) -> MLPLinearization:
-        """The network at inputs [B, D], its activations kept."""
-        hidden, outputs = self._hidden_and_outputs(inputs)
-        return MLPLinearization(self, hidden, outputs)
-
-    def _hidden_and_outputs(self, inputs: Tensor) -> tuple[list[Tensor], Tensor]:
-        """Inputs of every layer, [B, D] first, and the outputs."""
-        if inputs.ndim != 2 or inputs.shape[1] != self.sizes[0]:
-            raise ValueError(f"inputs must be [B, {self.sizes[0]}], got {list(inputs.shape)}")
-        hidden = [inputs]
-        for weight, bias in self.layers[:-1]:
-            pre_activation = torch.addmm(bias, hidden[-1], weight.T)
-            if self.activation == "tanh":
-                hidden.append(pre_activation.tanh_())
-            else:
-                hidden.append(pre_activation.relu_())
-        weight, bias = self.layers[-1]
-        return hidden, torch.addmm(bias, hidden[-1], weight.T)
-
-
-class MLPLinearization:
-    """Jacobian products of an MLP by hand: forward and reverse passes over kept layers."""
-
-    def __init__(self, network: MLP, hidden: list[Tensor], outputs: Tensor) -> None:
-        self._network = network
-        self._hidden = hidden
-        self.outputs = outputs
-        # derivative of each activation from its own value: tanh' = 1 - tanh^2, relu' = [h > 0]
-        self._slopes = [
-            1.0 - h.square() if network.activation == "tanh" else (h > 0).to(h.dtype)
-            for h in hidden[1:]
-        ]
-
-    def jvp(self, tangent: Tensor) -> Tensor:
-        """Change of the outputs [B, K] per unit of a parameter vector [P]."""
-        change: Tensor | None = None
-        layers = zip(self._network.layers, self._network.split(tangent), self._hidden, strict=True)
-        for index, ((weight, _), (weight_tangent, bias_tangent), hidden) in enumerate(layers):
-            moved = torch.addmm(bias_tangent, hidden, weight_tangent.T)
-            if change is not None:
-                moved.addmm_(change, weight.T)
-            change = moved.mul_(self._slopes[index]) if index < len(self._slopes) else moved
-        assert change is not None
-        return change
-
-    def vjp(self, cotangents: Tensor) -> Tensor:
-        """Gradient [P] of sum(outputs * cotangents), for cotangents [B, K]."""
-        gradient = torch.empty_like(self._network.parameters)
-        pieces = self._network.split(gradient)
-        flowing = cotangents
-        for index in range(len(pieces) - 1, -1, -1):
-            weight_gradient, bias_gradient = pieces[index]
-            torch.mm(flowing.T, self._hidden[index], out=weight_gradient)
-            torch.sum(flowing, dim=0, out=bias_gradient)
-            if index:
-                flowing = (flowing @ self._network.layers[index][0]).mul_(self._slopes[index - 1])
-        return gradient
+from trpotui.rl.architecture import LOG_STD_MAX, LOG_STD_MIN, PolicySpec, Shapes
+from trpotui.rl.convolution import convolve
+from trpotui.rl.distributions import distribution_for
+from trpotui.rl.first_weights import initialize
+from trpotui.rl.images import image_layout
+from trpotui.rl.linearization import (
+    MLP,
+    ActorLinearization,
+    Arrays,
+    FunctionLinearization,
+    Linearization,
+    SdeLinearization,
+    UnrolledLinearization,
+    sde_variance,
+)
+from trpotui.rl.sequences import Inputs, Sequences
+from trpotui.rl.spaces import ActionDecoder
+from trpotui.rl.unrolling import Unrolled, unroll
 
 
 class Actor:
-    """A policy network: inputs [B, D] to the distribution parameters [B, K] of its actions.
+    """A policy network: inputs to the distribution parameters [B, K] of its actions.
 
-    A Gaussian actor's vector ends with a state-independent log sigma [A]; it is part of
-    `parameters` like any weight, so gradients, Fisher products and steps include it.
+    A Gaussian actor's state-independent log sigma [A] is the end of `parameters`, like any weight,
+    so gradients, Fisher products and steps include it; so is gSDE's [L, A].
 
     Args:
-        sizes: layer widths, outputs the number of actions or of action dimensions.
-        activation: nonlinearity between the layers.
-        gaussian: a diagonal Gaussian when true, otherwise a categorical distribution.
-        initial_log_std: log sigma at the start.
+        spec: what the policy is made of.
+        initial_log_std: log sigma of a Gaussian policy at the start.
+        orthogonal: initial weights; False takes uniform ones, bounded by 1 / sqrt(inputs).
         generator: source of the initial weights, on the CPU.
         device: where the parameters live.
     """
 
     def __init__(
         self,
-        sizes: Sequence[int],
-        activation: Activation,
+        spec: PolicySpec,
         *,
-        gaussian: bool,
         initial_log_std: float,
+        orthogonal: bool = True,
         generator: torch.Generator,
         device: torch.device,
     ) -> None:
-        weights = parameter_count(sizes)
-        self.parameters = torch.zeros(weights + (sizes[-1] if gaussian else 0), device=device)
-        self.network = MLP(
-            sizes,
-            activation,
-            output_gain=0.01,
-            generator=generator,
-            parameters=self.parameters[:weights],
-        )
-        self.log_std: Tensor | None = None
-        self.distribution: Distribution = Categorical(sizes[-1])
-        if gaussian:
-            self.log_std = self.parameters[weights:]
-            self.log_std.fill_(initial_log_std)
-            self.distribution = DiagGaussian(sizes[-1])
+        self.spec = spec
+        self.shapes = spec.actor_shapes
+        self.parameters = torch.zeros(parameter_count(self.shapes), device=device)
+        self.named = split_vector(self.parameters, self.shapes)
+        initialize(self.named, orthogonal=orthogonal, output_gain=0.01, generator=generator)
+        self.distribution = distribution_for(ActionDecoder(spec.action_space))
+        self._exploration = spec.exploration if spec.distribution == "gaussian" else None
+        self.log_std = self.named.get("log_std")
+        if self._exploration == "state_dependent":
+            last = f"{len(spec.hidden_sizes)}.bias"
+            self.named[last][spec.output_size // 2 :] = initial_log_std
+        elif self.log_std is not None:
+            # gSDE adds L terms: the sum of them is to have the deviation that was asked for
+            latent = self.log_std.shape[0] if self._exploration == "gsde" else 1
+            self.log_std.fill_(initial_log_std - 0.5 * math.log(latent))
+            self.confine()
+        self._bounds = None
+        if spec.output_bounds is not None:
+            low, high = (torch.from_numpy(bound).to(device) for bound in spec.output_bounds)
+            self._bounds = low, high
+        self._mlp = MLP(self.named, spec)
 
-    def __call__(self, inputs: Tensor) -> Tensor:
-        """Distribution parameters [B, K] of inputs [B, D]."""
-        return self._with_log_std(self.network(inputs))
+    def __call__(self, inputs: Inputs) -> Tensor:
+        """Distribution parameters [B, K]."""
+        if self.spec.network == "mlp":
+            hidden, outputs = self._mlp.hidden_and_outputs(rows_of(inputs))
+            return self._of_outputs(outputs, hidden[-1], self.log_std)
+        return self._function(self.parameters, inputs)
+
+    def linearize(self, inputs: Inputs) -> Linearization:
+        """The actor at a batch, ready for Jacobian products."""
+        if isinstance(inputs, Sequences):
+            unrolled = unrolled_cell(self.named, self.spec, inputs, "actor")
+            return UnrolledLinearization(unrolled, inputs.valid, self._head, self.parameters)
+        if self.spec.network != "mlp":
+            return FunctionLinearization(lambda p: self._function(p, inputs), self.parameters)
+        network = self._mlp.linearize(rows_of(inputs))
+        if self._exploration == "gsde" and self.log_std is not None:
+            return SdeLinearization(network, self.log_std)
+        passes = None
+        if self._bounds is not None:
+            free = (network.outputs >= self._bounds[0]) & (network.outputs <= self._bounds[1])
+            passes = free.to(network.outputs.dtype)
+        outputs = self._of_outputs(network.outputs, network.latent, self.log_std)
+        return ActorLinearization(network, outputs, passes=passes, log_std=self.log_std)
 
     def confine(self) -> None:
         """Bring log sigma back into its range: the policy stays the same, and can move again."""
         if self.log_std is not None:
             self.log_std.clamp_(LOG_STD_MIN, LOG_STD_MAX)
 
-    def linearize(self, inputs: Tensor) -> ActorLinearization:
-        """The actor at inputs [B, D], ready for Jacobian products."""
-        network = self.network.linearize(inputs)
-        return ActorLinearization(self, network, self._with_log_std(network.outputs))
+    def _function(self, parameters: Tensor, inputs: Inputs) -> Tensor:
+        """Distribution parameters [B, K] as a function of the vector [P], for differentiation."""
+        named = split_vector(parameters, self.shapes)
+        return self._of_features(named, features(named, self.spec, inputs, "actor"))
 
-    def _with_log_std(self, outputs: Tensor) -> Tensor:
-        if self.log_std is None:
+    def _head(self, parameters: Tensor, features: Tensor) -> Tensor:
+        """The same of features [B, F], and of the parameters behind the feature stage's."""
+        return self._of_features(
+            split_vector(parameters, head_shapes(self.spec, self.shapes)), features
+        )
+
+    def _of_features(self, named: Arrays, features: Tensor) -> Tensor:
+        """Distribution parameters [B, K] for features [B, F]."""
+        latent = affine_layers(named, self.spec, features)
+        depth = len(self.spec.hidden_sizes)
+        outputs = torch.addmm(named[f"{depth}.bias"], latent, named[f"{depth}.weight"].T)
+        return self._of_outputs(outputs, latent, named.get("log_std"))
+
+    def _of_outputs(self, outputs: Tensor, latent: Tensor, log_std: Tensor | None) -> Tensor:
+        """Distribution parameters [B, K] for outputs of the last layer, and what it saw [B, L]."""
+        if self._bounds is not None:
+            outputs = outputs.clamp(*self._bounds)
+        if log_std is None:
             return outputs
-        log_std = self.log_std.clamp(LOG_STD_MIN, LOG_STD_MAX)
-        return torch.cat([outputs, log_std.expand_as(outputs)], dim=1)
-
-
-class ActorLinearization:
-    """Jacobian products of an actor: its network's, and log sigma's, which are plain copies."""
-
-    def __init__(self, actor: Actor, network: MLPLinearization, outputs: Tensor) -> None:
-        self._actor = actor
-        self._network = network
-        self.outputs = outputs
-
-    def jvp(self, tangent: Tensor) -> Tensor:
-        """Change of the distribution parameters [B, K] per unit of a parameter vector [P]."""
-        log_std = self._actor.log_std
-        if log_std is None:
-            return self._network.jvp(tangent)
-        means = self._network.jvp(tangent[: -len(log_std)])
-        moved = tangent[-len(log_std) :] * _inside_range(log_std)
-        return torch.cat([means, moved.expand_as(means)], dim=1)
-
-    def vjp(self, cotangents: Tensor) -> Tensor:
-        """Gradient [P] of sum(outputs * cotangents), for cotangents [B, K]."""
-        log_std = self._actor.log_std
-        if log_std is None:
-            return self._network.vjp(cotangents)
-        means, log_stds = cotangents.chunk(2, dim=1)
-        gradient = log_stds.sum(dim=0) * _inside_range(log_std)
-        return torch.cat([self._network.vjp(means), gradient])
+        if self._exploration == "gsde":
+            log_stds = 0.5 * sde_variance(latent, log_std).log()
+        else:
+            log_stds = log_std.clamp(LOG_STD_MIN, LOG_STD_MAX).expand_as(outputs)
+        return torch.cat([outputs, log_stds], dim=1)
 
 
 class Critic:
-    """A value network: inputs [B, D] to estimates of the discounted return, outputs [B, 1]."""
+    """A value network: inputs to estimates of the discounted return, outputs [B, 1].
+
+    Args:
+        spec: what the policy is made of; its critic has a network of its own of the same kind.
+        orthogonal: initial weights; False takes uniform ones, bounded by 1 / sqrt(inputs).
+        generator: source of the initial weights, on the CPU.
+        device: where the parameters live.
+    """
 
     def __init__(
         self,
-        sizes: Sequence[int],
-        activation: Activation,
+        spec: PolicySpec,
         *,
+        orthogonal: bool = True,
         generator: torch.Generator,
         device: torch.device,
     ) -> None:
-        self.parameters = torch.zeros(parameter_count(sizes), device=device)
-        self.network = MLP(
-            sizes, activation, output_gain=1.0, generator=generator, parameters=self.parameters
+        self.spec = spec
+        self.shapes = spec.critic_shapes
+        self.parameters = torch.zeros(parameter_count(self.shapes), device=device)
+        self.named = split_vector(self.parameters, self.shapes)
+        initialize(self.named, orthogonal=orthogonal, output_gain=1.0, generator=generator)
+        self._mlp = MLP(self.named, spec)
+
+    def __call__(self, inputs: Inputs) -> Tensor:
+        """Values [B, 1]."""
+        if self.spec.network == "mlp":
+            return self._mlp(rows_of(inputs))
+        return self._function(self.parameters, inputs)
+
+    def linearize(self, inputs: Inputs) -> Linearization:
+        """The critic at a batch, ready for Jacobian products."""
+        if isinstance(inputs, Sequences):
+            unrolled = unrolled_cell(self.named, self.spec, inputs, "critic")
+            return UnrolledLinearization(unrolled, inputs.valid, self._head, self.parameters)
+        if self.spec.network == "mlp":
+            return self._mlp.linearize(rows_of(inputs))
+        return FunctionLinearization(lambda p: self._function(p, inputs), self.parameters)
+
+    def along(self, rows: Tensor, starts: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+        """What a critic with memory says of every row, and what it remembers after it.
+
+        Args:
+            rows: [T, N, D].
+            starts: [T, N]; where an episode begins.
+            state: [N, S] before the first row.
+
+        Returns:
+            Values [T, N] and states [T, N, S].
+        """
+        unrolled = unroll(self.spec.network, self.named, rows, starts, state)
+        values = self._of_features(self.named, unrolled.outputs.flatten(0, 1))
+        return values.view(starts.shape), unrolled.states
+
+    def _function(self, parameters: Tensor, inputs: Inputs) -> Tensor:
+        named = split_vector(parameters, self.shapes)
+        return self._of_features(named, features(named, self.spec, inputs, "critic"))
+
+    def _head(self, parameters: Tensor, features: Tensor) -> Tensor:
+        """The same of features [B, F], and of the parameters behind the feature stage's."""
+        return self._of_features(
+            split_vector(parameters, head_shapes(self.spec, self.shapes)), features
         )
 
-    def __call__(self, inputs: Tensor) -> Tensor:
-        """Values [B, 1] of inputs [B, D]."""
-        return self.network(inputs)
-
-    def linearize(self, inputs: Tensor) -> MLPLinearization:
-        """The critic at inputs [B, D], ready for Jacobian products."""
-        return self.network.linearize(inputs)
+    def _of_features(self, named: Arrays, features: Tensor) -> Tensor:
+        """Values [B, 1] for features [B, F]."""
+        latent = affine_layers(named, self.spec, features)
+        depth = len(self.spec.hidden_sizes)
+        return torch.addmm(named[f"{depth}.bias"], latent, named[f"{depth}.weight"].T)
 
 
-def parameter_count(sizes: Sequence[int]) -> int:
-    """Weights and biases of a multi-layer perceptron with these layer widths."""
-    return sum((fan_in + 1) * out for fan_in, out in pairwise(sizes))
+def features(named: Arrays, spec: PolicySpec, inputs: Inputs, network: str) -> Tensor:
+    """What the first affine layer sees [B, F]; differentiable in the arrays.
+
+    Args:
+        named: the arrays of a network.
+        spec: of the policy.
+        inputs: of a batch.
+        network: `actor` or `critic`, whose memory is meant.
+    """
+    if spec.has_memory:
+        if not isinstance(inputs, Sequences):
+            raise TypeError("a network with memory takes sequences, not rows")
+        return unrolled_cell(named, spec, inputs, network).outputs[inputs.valid]
+    if spec.network == "cnn":
+        return convolve(named, image_layout(spec.observation_space), rows_of(inputs))
+    return rows_of(inputs)
 
 
-def numpy_layers(network: MLP) -> tuple[Layer, ...]:
-    """The layers as numpy arrays; on a CPU they share the memory of the parameters."""
-    return tuple((weight.cpu().numpy(), bias.cpu().numpy()) for weight, bias in network.layers)
+def unrolled_cell(named: Arrays, spec: PolicySpec, inputs: Sequences, network: str) -> Unrolled:
+    """The cell of a network with memory along sequences; arguments as `features` has them."""
+    return unroll(spec.network, named, inputs.rows, inputs.starts, inputs.states[network])
 
 
-def _inside_range(log_std: Tensor) -> Tensor:
-    """1 where the clamp of log sigma passes changes through, 0 where it holds them back."""
-    return ((log_std >= LOG_STD_MIN) & (log_std <= LOG_STD_MAX)).to(log_std.dtype)
+def affine_layers(named: Arrays, spec: PolicySpec, features: Tensor) -> Tensor:
+    """What the last affine layer sees [B, L], for features [B, F]; differentiable."""
+    hidden = features
+    for index in range(len(spec.hidden_sizes)):
+        hidden = torch.addmm(named[f"{index}.bias"], hidden, named[f"{index}.weight"].T)
+        hidden = hidden.tanh() if spec.activation == "tanh" else hidden.relu()
+    return hidden
 
 
-def _orthogonal_(weight: Tensor, gain: float, generator: torch.Generator) -> None:
-    """Fill a weight [out, in] with gain times orthonormal rows or columns (Saxe et al. 2014)."""
-    rows, columns = weight.shape
-    noise = torch.randn(max(rows, columns), min(rows, columns), generator=generator)
-    q, r = torch.linalg.qr(noise)
-    q *= r.diagonal().sign()  # makes the distribution uniform over orthogonal matrices
-    weight.copy_(gain * (q if rows >= columns else q.T))
+def rows_of(inputs: Inputs) -> Tensor:
+    """Inputs of a network without memory: rows [B, D]."""
+    if not isinstance(inputs, Tensor):
+        raise TypeError("a network without memory takes rows, not sequences")
+    return inputs
+
+
+def parameter_count(shapes: Shapes) -> int:
+    """P: elements of arrays with these shapes."""
+    return sum(math.prod(shape) for shape in shapes.values())
+
+
+def head_shapes(spec: PolicySpec, shapes: Shapes) -> Shapes:
+    """Those of a network's shapes that lie behind its feature stage's."""
+    return {name: shape for name, shape in shapes.items() if name not in spec.feature_shapes}
+
+
+def split_vector(vector: Tensor, shapes: Shapes) -> dict[str, Tensor]:
+    """Named arrays as views of a vector [P], in the order of their shapes."""
+    count = parameter_count(shapes)
+    if vector.shape != (count,):
+        raise ValueError(f"expected a vector of {count}, got {list(vector.shape)}")
+    sizes = [math.prod(shape) for shape in shapes.values()]
+    pieces = torch.split(vector, sizes)
+    return {
+        name: piece.view(shape) for (name, shape), piece in zip(shapes.items(), pieces, strict=True)
+    }
+
+
+def numpy_arrays(named: Arrays) -> dict[str, NDArray[np.float32]]:
+    """The arrays in numpy; on a CPU they share the memory of the parameters."""
+    return {name: array.cpu().numpy() for name, array in named.items()}

@@ -1,73 +1,88 @@
-"""Collecting experience into preallocated arrays.
+"""The arrays in which experience is collected; they are reused.
 
-Legend: T steps, N environments, D observation features.
+Legend: T steps, N environments, D observation features, K distribution parameters.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import dataclasses
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from trpotui.rl.environments import BatchedEnvironment, Bools
-from trpotui.rl.normalization import ObservationMoments
-from trpotui.rl.spaces import ActionDecoder, ObservationEncoder
+from trpotui.rl.environments import Bools
+from trpotui.rl.spaces import ActionDecoder
 
 Float32 = NDArray[np.float32]
 
-
-class ActingPolicy(Protocol):
-    """The current policy as the rollout sees it; it does not change during one."""
-
-    def raw_actions(self, inputs: Float32, rng: np.random.Generator | None) -> NDArray[Any]:
-        """Raw actions [N] or [N, A] of network inputs [N, D], sampled when `rng` is given."""
-
-    def action_parameters(self, inputs: Float32) -> Float32:
-        """Distribution parameters [N, K] of network inputs [N, D]."""
+FIRST_CAPACITY = 256
+"""Steps for which a rollout of whole episodes has room before any was seen."""
 
 
 @dataclass
 class Rollout:
     """T steps of N environments. The arrays are reused by the next `collect`."""
 
-    rows: Float32
-    """Encoded observations [T + 1, N, D], before normalisation; the last are acted on next."""
-    inputs: Float32
+    rows: NDArray[Any]
+    """Encoded observations [T + 1, N, D], before normalisation, as float32 or images as uint8; the
+    last are acted on next."""
+    inputs: NDArray[Any]
     """What the networks saw [T + 1, N, D]; the same array as `rows` without normalisation."""
     actions: NDArray[Any]
     """Raw actions [T, N] or [T, N, A]."""
     rewards: Float32
+    """[T, N], as the environments gave them."""
     terminated: Bools
     truncated: Bools
     valid: Bools
-    """[T, N]; false on rows that only reset an environment and must not be trained on."""
+    """[T, N]; false on rows that must not be trained on: they only reset an environment, or lie
+    behind the last whole episode that was asked for."""
+    starts: Bools
+    """[T + 1, N]; true where an episode begins at that row."""
     final_positions: list[tuple[int, int]] = field(default_factory=list)
     """(t, n) of transitions whose successor is not the observation of row t + 1."""
     final_inputs: list[Float32] = field(default_factory=list)
     """Network inputs [D] of those successors."""
     first_parameters: Float32 | None = None
     """Distribution parameters [N, K] with which the first actions were drawn."""
+    returns: list[float] = field(default_factory=list)
+    """Undiscounted returns of the episodes that ended, in the order in which they did."""
+    lengths: list[int] = field(default_factory=list)
+    """Steps of those episodes."""
+    cut_off: int = 0
+    """Episodes of a rollout of whole ones that were not waited for any longer."""
 
     @classmethod
     def empty(
-        cls, steps: int, n_envs: int, *, size: int, decoder: ActionDecoder, normalized: bool
+        cls,
+        steps: int,
+        n_envs: int,
+        *,
+        size: int,
+        decoder: ActionDecoder,
+        normalized: bool,
+        dtype: type[np.float32] | type[np.uint8] = np.float32,
     ) -> Rollout:
-        """Arrays for `steps` steps of `n_envs` environments with `size` features."""
-        rows = np.zeros((steps + 1, n_envs, size), dtype=np.float32)
-        action_type = np.int64 if decoder.distribution == "categorical" else np.float32
+        """Arrays for `steps` steps of `n_envs` environments with `size` features of a type."""
+        rows: NDArray[Any] = np.zeros((steps + 1, n_envs, size), dtype=dtype)
         flags = np.zeros((3, steps, n_envs), dtype=np.bool_)
         return cls(
             rows=rows,
             inputs=rows.copy() if normalized else rows,
-            actions=np.zeros((steps, n_envs, *decoder.raw_shape), dtype=action_type),
+            actions=np.zeros((steps, n_envs, *decoder.raw_shape), dtype=decoder.raw_dtype),
             rewards=np.zeros((steps, n_envs), dtype=np.float32),
             terminated=flags[0],
             truncated=flags[1],
             valid=flags[2],
+            starts=np.zeros((steps + 1, n_envs), dtype=np.bool_),
         )
+
+    @property
+    def steps(self) -> int:
+        """T."""
+        return len(self.rewards)
 
     @property
     def ended(self) -> Bools:
@@ -86,79 +101,36 @@ class Rollout:
             following[t, n] = value
         return following
 
+    def first(self, steps: int) -> Rollout:
+        """The first steps only; the arrays are views of this rollout's."""
+        if steps == self.steps:
+            return self
+        rows = self.rows[: steps + 1]
+        parts: dict[str, Any] = {name: getattr(self, name)[:steps] for name in PER_STEP}
+        return dataclasses.replace(
+            self,
+            rows=rows,
+            inputs=rows if self.inputs is self.rows else self.inputs[: steps + 1],
+            starts=self.starts[: steps + 1],
+            **parts,
+        )
 
-class Collector:
-    """Steps environments with the current policy; episodes go on from one rollout to the next.
+    def doubled(self) -> Rollout:
+        """The same content, and as much room again behind it."""
 
-    Args:
-        environments: already reset.
-        observations: what `reset` returned.
-        rollout: arrays to fill.
-    """
+        def longer(array: NDArray[Any]) -> NDArray[Any]:
+            return np.concatenate([array, np.zeros_like(array[: self.steps])])
 
-    def __init__(
-        self, environments: BatchedEnvironment, observations: NDArray[Any], rollout: Rollout
-    ) -> None:
-        self._environments = environments
-        self._encoder = ObservationEncoder(environments.observation_space)
-        self._decoder = ActionDecoder(environments.action_space)
-        self._rollout = rollout
-        self._rows = self._encoder.encode(observations)
+        rows = longer(self.rows)
+        parts: dict[str, Any] = {name: longer(getattr(self, name)) for name in PER_STEP}
+        return dataclasses.replace(
+            self,
+            rows=rows,
+            inputs=rows if self.inputs is self.rows else longer(self.inputs),
+            starts=longer(self.starts),
+            **parts,
+        )
 
-    def collect(
-        self,
-        policy: ActingPolicy,
-        moments: ObservationMoments | None,
-        *,
-        rng: np.random.Generator,
-        interrupt: Callable[[], None] = lambda: None,
-    ) -> Rollout:
-        """Fill the rollout with T steps of N environments.
 
-        Args:
-            policy: draws raw actions.
-            moments: normalise the observations; frozen for the whole rollout, so the policy that
-                collects is the policy that the update starts from. None leaves them as they are.
-            rng: source of the sampled actions.
-            interrupt: called before every step; what it raises abandons the rollout.
-        """
-        rollout = self._rollout
-        rollout.final_positions.clear()
-        rollout.final_inputs.clear()
-        self._store_rows(0, moments)
-        rollout.first_parameters = policy.action_parameters(rollout.inputs[0])
-        for t in range(len(rollout.actions)):
-            interrupt()
-            raw = policy.raw_actions(rollout.inputs[t], rng)
-            step = self._environments.step(self._decoder.decode(raw))
-            rollout.actions[t] = raw
-            rollout.rewards[t] = step.rewards
-            rollout.terminated[t] = step.terminated
-            rollout.truncated[t] = step.truncated
-            rollout.valid[t] = step.valid
-            if step.successors is not step.observations:
-                self._store_final(t, step.successors, step.truncated, moments)
-            self._rows = self._encoder.encode(step.observations)
-            self._store_rows(t + 1, moments)
-        return rollout
-
-    def _store_rows(self, t: int, moments: ObservationMoments | None) -> None:
-        self._rollout.rows[t] = self._rows
-        if moments is not None:
-            self._rollout.inputs[t] = moments.normalize(self._rows)
-
-    def _store_final(
-        self,
-        t: int,
-        successors: NDArray[Any],
-        truncated: Bools,
-        moments: ObservationMoments | None,
-    ) -> None:
-        """Keep the final observations whose value is needed: those of truncated episodes."""
-        cut = np.flatnonzero(truncated)
-        if len(cut) == 0:
-            return
-        rows = self._encoder.encode(successors[cut])
-        inputs = rows if moments is None else moments.normalize(rows)
-        self._rollout.final_positions.extend((t, int(n)) for n in cut)
-        self._rollout.final_inputs.extend(inputs)
+PER_STEP = ("actions", "rewards", "terminated", "truncated", "valid")
+"""Arrays of a rollout with one entry for each of its T steps."""

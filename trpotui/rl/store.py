@@ -62,7 +62,7 @@ class Keeper:
         self._notices.append(Notice(message=message))
 
     def take_notices(self) -> list[Notice]:
-        """What went wrong since the last call: once for each thing, until it works again."""
+        """What went wrong since the last call: once for each thing, and that it works again."""
         notices, self._notices = self._notices, []
         return notices
 
@@ -78,7 +78,9 @@ class Keeper:
                 self._notices.append(Notice(message=message))
             self._failing.add(what)
             return False
-        self._failing.discard(what)
+        if what in self._failing:
+            self._notices.append(Notice(message=f"the {what} can be saved again"))
+            self._failing.remove(what)
         return True
 
 

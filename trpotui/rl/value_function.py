@@ -5,6 +5,7 @@ Legend: B samples, D inputs, P parameters.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -12,16 +13,17 @@ import torch
 from torch import Tensor
 
 from trpotui.config import SharedHyperparameters
-from trpotui.rl.natural_gradient import conjugate_gradient
+from trpotui.rl.natural_gradient import all_finite, conjugate_gradient
 from trpotui.rl.networks import Critic
-from trpotui.rl.optimizers import Adam
+from trpotui.rl.optimizers import Adam, has_overflowed, shortened
+from trpotui.rl.sequences import Inputs, split
 
 HALVINGS = 10
 
 
 def fit_gauss_newton(
     critic: Critic,
-    inputs: Tensor,
+    inputs: Inputs,
     targets: Tensor,
     *,
     iterations: int,
@@ -44,7 +46,7 @@ def fit_gauss_newton(
         interrupt: called between products; what it raises leaves the critic as it was.
 
     Returns:
-        Mean squared error after the fit.
+        Mean squared error after the fit; NaN if the step was not finite and the critic stayed.
 
     Raises:
         ValueError: `targets` is not [B].
@@ -61,12 +63,14 @@ def fit_gauss_newton(
 
     downhill = linear.vjp(errors[:, None]).div_(batch)
     step = conjugate_gradient(curvature_product, downhill, iterations=iterations).x
+    if not all_finite(step):
+        return math.nan
     old, old_loss = critic.parameters.clone(), float(errors.square().mean())
     fraction = 1.0
     for _ in range(HALVINGS + 1):
         torch.add(old, step, alpha=fraction, out=critic.parameters)
         loss = float((targets - critic(inputs)[:, 0]).square().mean())
-        if loss < old_loss:  # false for NaN too
+        if loss < old_loss and all_finite(critic.parameters):  # false for NaN too
             return loss
         fraction /= 2
     critic.parameters.copy_(old)
@@ -76,7 +80,7 @@ def fit_gauss_newton(
 def fit_adam(
     critic: Critic,
     optimizer: Adam,
-    inputs: Tensor,
+    inputs: Inputs,
     targets: Tensor,
     *,
     learning_rate: float,
@@ -84,6 +88,9 @@ def fit_adam(
     minibatches: int,
     generator: torch.Generator,
     interrupt: Callable[[], None] = lambda: None,
+    max_grad_norm: float = 0.0,
+    value_clip: float = 0.0,
+    old_values: Tensor | None = None,
 ) -> float:
     """Move the critic towards its targets by minibatch Adam on the mean of (V - target)^2 / 2.
 
@@ -97,23 +104,50 @@ def fit_adam(
         minibatches: per pass, of nearly equal size.
         generator: shuffles the samples, on the CPU.
         interrupt: called before each pass.
+        max_grad_norm: a longer gradient is shortened to this norm; 0 leaves all as they are.
+        value_clip: how far values may go from `old_values` before `clipped_errors` stops them; 0
+            lets them go.
+        old_values: [B]; None of them are needed without `value_clip`.
 
     Returns:
-        Mean squared error after the fit.
+        Mean squared error after the fit; NaN if that, the critic or what Adam remembers is not
+        finite: critic and optimiser are put back then.
 
     Raises:
         ValueError: `targets` is not [B].
     """
     if targets.shape != (len(inputs),):
         raise ValueError(f"targets must be [{len(inputs)}], got {list(targets.shape)}")
+    old, state = critic.parameters.clone(), optimizer.state()
     for _ in range(epochs):
         interrupt()
-        order = torch.randperm(len(inputs), generator=generator).to(inputs.device)
-        for rows in order.chunk(minibatches):
-            linear = critic.linearize(inputs[rows])
-            errors = linear.outputs - targets[rows, None]  # [b, 1]
-            optimizer.step(linear.vjp(errors.div_(len(rows))), learning_rate=learning_rate)
-    return float((targets - critic(inputs)[:, 0]).square().mean())
+        for part, rows in split(inputs, minibatches, generator):
+            linear = critic.linearize(part)
+            values = linear.outputs[:, 0]
+            errors = values - targets[rows]
+            if value_clip and old_values is not None:
+                errors = clipped_errors(values, targets[rows], old_values[rows], value_clip)
+            gradient = linear.vjp(errors.div_(len(rows))[:, None])
+            optimizer.step(shortened(gradient, max_grad_norm), learning_rate=learning_rate)
+    loss = float((targets - critic(inputs)[:, 0]).square().mean())
+    if math.isfinite(loss) and all_finite(critic.parameters) and not has_overflowed(optimizer):
+        return loss
+    critic.parameters.copy_(old)
+    optimizer.restore(state)
+    return math.nan
+
+
+def clipped_errors(
+    values: Tensor, targets: Tensor, old_values: Tensor, value_clip: float
+) -> Tensor:
+    """Gradient [b] of max((V - target)^2, (V_clipped - target)^2) / 2 in each V.
+
+    V_clipped is V within `value_clip` of the old value. The gradient is the error V - target,
+    or 0 where V is outside and the clipped one is the worse of the two.
+    """
+    clipped = old_values + (values - old_values).clamp(-value_clip, value_clip)
+    errors = values - targets
+    return torch.where(errors.abs() >= (clipped - targets).abs(), errors, 0.0)
 
 
 class CriticFit:
@@ -131,12 +165,28 @@ class CriticFit:
 
     def __call__(
         self,
-        inputs: Tensor,
+        inputs: Inputs,
         targets: Tensor,
         hyperparameters: SharedHyperparameters,
         interrupt: Callable[[], None],
+        *,
+        annealing: float = 1.0,
+        max_grad_norm: float = 0.0,
+        value_clip: float = 0.0,
+        old_values: Tensor | None = None,
     ) -> float:
-        """Fit to targets [B] of inputs [B, D]; the mean squared error afterwards."""
+        """Fit to targets [B] of inputs [B, D]; the mean squared error afterwards.
+
+        Args:
+            inputs: [B, D], or sequences.
+            targets: [B].
+            hyperparameters: which method, and its settings.
+            interrupt: called between costly steps.
+            annealing: share of the learning rate that is left; this and the rest are Adam's only.
+            max_grad_norm: as in `fit_adam`, like the two below.
+            value_clip: nearness to the old values.
+            old_values: [B].
+        """
         h = hyperparameters
         if h.critic == "gauss_newton":
             return fit_gauss_newton(
@@ -152,11 +202,14 @@ class CriticFit:
             self._optimizer,
             inputs,
             targets,
-            learning_rate=h.critic_learning_rate,
+            learning_rate=h.critic_learning_rate * annealing,
             epochs=h.critic_epochs,
             minibatches=h.critic_minibatches,
             generator=self._generator,
             interrupt=interrupt,
+            max_grad_norm=max_grad_norm,
+            value_clip=value_clip,
+            old_values=old_values,
         )
 
     def state(self) -> dict[str, Any]:

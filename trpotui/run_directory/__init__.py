@@ -3,15 +3,15 @@
 A `RunDirectory` is the `Store` that the trainer is handed. One process writes to a directory at a
 time: the operating system holds the lock and gives it back when that process is gone, however it
 ended. Whole files are replaced through `trpotui.durable`; metrics and log grow by a line at a time.
+
+What is on the disk always fits together: metrics and best policy are there before the checkpoint
+that counts on them, and what the disk did not take is kept in memory and goes with the next save.
 """
 
 from __future__ import annotations
 
 import contextlib
 import dataclasses
-import io
-import json
-import math
 import re
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
@@ -19,25 +19,30 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-import torch
 from filelock import FileLock
 
 import trpotui
 from trpotui import durable
-from trpotui.config import LIVE_EDITS, RunConfig
-from trpotui.errors import RequestError, RunError
+from trpotui.config import (
+    BESIDE_CONFIG,
+    FIRST_TOTAL_STEPS,
+    LIVE_EDITS,
+    NOT_EXACT,
+    REPEATS,
+    RunConfig,
+)
+from trpotui.errors import RequestError
 from trpotui.policy_file import policy_bytes
-from trpotui.policy_file.archive import load_entries, read_entries
-from trpotui.policy_file.values import RefusedError
 from trpotui.rl.policy import SavedPolicy
+from trpotui.run_directory.checkpoints import CHECKPOINT, PREVIOUS, Checkpoints
 from trpotui.run_directory.lock import WRITER, as_request, lock_directory, make_directories, quietly
+from trpotui.run_directory.metrics import MetricsFile
 
 CONFIG = "config.json"
 METRICS = "metrics.jsonl"
 POLICY, BEST = "policy.pt", "best.pt"
-CHECKPOINT, PREVIOUS = "checkpoint.pt", "checkpoint.previous.pt"
 LOG, CRASH = "run.log", "crash.log"
-_ABOUT = ("trpotui", "command", LIVE_EDITS)
+_ABOUT = ("trpotui", "command", *BESIDE_CONFIG)
 """Keys of config.json that are no fields of the configuration."""
 _OF_A_RUN = (CONFIG, METRICS, POLICY, BEST, CHECKPOINT, PREVIOUS)
 
@@ -53,7 +58,9 @@ class RunDirectory:
         self.path = path
         self._stored = stored
         self._lock = lock
-        self._newest_is_good = False
+        self._metrics = MetricsFile(path / METRICS)
+        self._checkpoints = Checkpoints(path)
+        self._unsaved_best: bytes | None = None
 
     @staticmethod
     def default_path(root: Path, config: RunConfig, now: datetime) -> Path:
@@ -69,7 +76,12 @@ class RunDirectory:
 
     @classmethod
     def create(
-        cls, path: Path, config: RunConfig, *, command: Sequence[str] | None = None
+        cls,
+        path: Path,
+        config: RunConfig,
+        *,
+        command: Sequence[str] | None = None,
+        repeats: Mapping[str, Any] | None = None,
     ) -> RunDirectory:
         """Make the directory of a new run and write its config.json.
 
@@ -77,6 +89,7 @@ class RunDirectory:
             path: the directory; it and those above it are made if they do not exist.
             config: the run.
             command: the command line that started it, for whoever reads config.json.
+            repeats: the run that it repeats, as `repeated` is to return it.
 
         Raises:
             RequestError: it holds a run, another process writes to it, it cannot be made or cannot
@@ -84,7 +97,10 @@ class RunDirectory:
         """
         about = {"trpotui": trpotui.__version__, "command": None if command is None else [*command]}
         stored = {**about, **dataclasses.asdict(config)}
-        with as_request(path), contextlib.ExitStack() as undo:
+        if repeats is not None:
+            stored[REPEATS] = repeats
+        advice = "; choose another --run-dir"
+        with as_request(path, advice), contextlib.ExitStack() as undo:
             make_directories(path, undo)
             lock = lock_directory(path, undo)
             if any((path / name).exists() for name in _OF_A_RUN):
@@ -131,30 +147,50 @@ class RunDirectory:
     def close(self) -> None:
         """Let others write to the directory; closing twice is harmless."""
         if self._lock.is_locked:
-            with contextlib.suppress(OSError):
-                (self.path / WRITER).unlink(missing_ok=True)
-            self._lock.release()
+            try:
+                quietly((self.path / WRITER).unlink)
+            finally:
+                self._lock.release()
 
     def config(self) -> dict[str, Any]:
         """What config.json holds of the run's configuration, for the caller to validate."""
         return {key: value for key, value in self._stored.items() if key not in _ABOUT}
 
+    def repeated(self) -> Mapping[str, Any] | None:
+        """The run that this one repeats, and what is to be changed in it; None if it is a new one.
+
+        Of the changes, those that were made already are left out.
+        """
+        repeats = self._stored.get(REPEATS)
+        if not isinstance(repeats, dict):
+            return None
+        made = self._stored.get(LIVE_EDITS, ())
+        return {**repeats, "edits": [e for e in repeats.get("edits", ()) if e not in made]}
+
     def write_config(
-        self, config: RunConfig, *, live_edits: Sequence[Mapping[str, Any]] = ()
+        self,
+        config: RunConfig,
+        *,
+        live_edits: Sequence[Mapping[str, Any]] = (),
+        discontinuities: Sequence[Mapping[str, Any]] = (),
     ) -> None:
         """Replace the configuration in config.json, as a resumed run that grew needs it.
 
         Args:
             config: the run as it goes on.
             live_edits: those that the checkpoint knows of; later ones are lost with their updates.
+            discontinuities: where it was resumed, but not as if nothing had happened; likewise.
 
         Raises:
             RequestError: it cannot be written; the old one is still there.
         """
         about = {key: value for key, value in self._stored.items() if key in _ABOUT}
-        about.pop(LIVE_EDITS, None)
-        if live_edits:
-            about[LIVE_EDITS] = [*live_edits]
+        for name, known in ((LIVE_EDITS, live_edits), (NOT_EXACT, discontinuities)):
+            about.pop(name, None)
+            if known:
+                about[name] = [*known]
+        if config.total_steps != self._stored.get("total_steps"):
+            about.setdefault(FIRST_TOTAL_STEPS, self._stored.get("total_steps"))
         stored = {**about, **dataclasses.asdict(config)}
         with as_request(self.path):
             _write_config(self.path / CONFIG, stored)
@@ -163,41 +199,40 @@ class RunDirectory:
     def record_edit(self, update: int, values: Mapping[str, Any]) -> None:
         """Add what was changed while the run goes on to config.json.
 
-        A new total_steps also takes the place of the old one, for whoever resumes the run.
+        A new total_steps also takes the place of the old one, for whoever resumes the run; the
+        first one is kept for whoever repeats it.
         """
-        edit = {"update": update, "values": dict(values)}
-        stored = {**self._stored, LIVE_EDITS: [*self._stored.get(LIVE_EDITS, ()), edit]}
+        length = {}
         if "total_steps" in values:
-            stored["total_steps"] = values["total_steps"]
+            first = self._stored.get(FIRST_TOTAL_STEPS, self._stored["total_steps"])
+            length = {FIRST_TOTAL_STEPS: first, "total_steps": values["total_steps"]}
+        self._add(LIVE_EDITS, {"update": update, "values": dict(values)}, length)
+
+    def record_discontinuity(self, update: int, reason: str) -> None:
+        """Add to config.json that the run was resumed, but not as if nothing had happened."""
+        self._add(NOT_EXACT, {"update": update, "reason": reason}, {})
+
+    def _add(self, key: str, entry: Mapping[str, Any], changed: Mapping[str, Any]) -> None:
+        """Make a list in config.json longer, and change other values of it."""
+        stored = {**self._stored, key: [*self._stored.get(key, ()), entry], **changed}
         durable.write_json(self.path / CONFIG, stored)
         self._stored = stored
 
     def append_metrics(self, row: Mapping[str, int | float | bool | str]) -> None:
         """Add one update's row to metrics.jsonl; a number that is not finite becomes null."""
-        finite = {
-            key: None if isinstance(value, float) and not math.isfinite(value) else value
-            for key, value in row.items()
-        }
-        durable.append_line(
-            self.path / METRICS, (json.dumps(finite, allow_nan=False) + "\n").encode()
-        )
+        self._metrics.append(row)
 
-    def truncate_metrics(self, update: int) -> None:
+    def truncate_metrics(self, update: int) -> str | None:
         """Keep the rows up to and including `update`: later ones are about to be made again.
 
-        A last line that was torn by a crash goes too, and so does whatever follows a line that is
-        no row.
+        Returns:
+            What is missing of them, as a sentence; None when nothing is.
+
+        Raises:
+            RequestError: they cannot be read or written.
         """
-        path = self.path / METRICS
-        if not path.exists():
-            return
-        data, kept = path.read_bytes(), 0
-        for line in data.splitlines(keepends=True):
-            if not _is_row(line, last_update=update):
-                break
-            kept += len(line)
-        if kept < len(data):
-            durable.write_bytes(path, data[:kept])
+        with as_request(self.path):
+            return self._metrics.truncate(update)
 
     def save_policy(self, saved: SavedPolicy, *, best: bool) -> None:
         """Write policy.pt, and best.pt as well if this is the best policy so far.
@@ -206,12 +241,21 @@ class RunDirectory:
             RunError: the policy holds a number that is not finite; nothing was written.
         """
         data = policy_bytes(saved)
-        durable.write_bytes(self.path / POLICY, data)
         if best:
-            durable.write_bytes(self.path / BEST, data)
+            self._unsaved_best = data
+        durable.write_bytes(self.path / POLICY, data)
+        self._save_best()
+
+    def _save_best(self) -> None:
+        """Write best.pt if a best policy waits for it."""
+        if self._unsaved_best is not None:
+            durable.write_bytes(self.path / BEST, self._unsaved_best)
+            self._unsaved_best = None
 
     def save_checkpoint(self, state: Mapping[str, Any]) -> None:
         """Write checkpoint.pt, keeping the one before it as checkpoint.previous.pt.
+
+        The metrics and the best policy that it counts on are saved before it.
 
         Args:
             state: plain dicts, lists, texts, numbers and tensors.
@@ -219,17 +263,9 @@ class RunDirectory:
         Raises:
             RunError: the state is made of anything else and could not be loaded again.
         """
-        buffer = io.BytesIO()
-        torch.save(dict(state), buffer)
-        newest = self.path / CHECKPOINT
-        # one that nobody has read may be damaged, and the one before it all there is
-        if self._newest_is_good and newest.exists():
-            durable.write_bytes(self.path / PREVIOUS, newest.read_bytes())
-        try:
-            durable.write_bytes(newest, buffer.getvalue(), verify=_state)
-        except RefusedError as refusal:
-            raise RunError(f"the checkpoint was not saved, because it {refusal}") from refusal
-        self._newest_is_good = True
+        self._save_best()
+        self._metrics.flush()
+        self._checkpoints.save(state)
 
     def load_checkpoint(self) -> tuple[dict[str, Any], str | None]:
         """The state of the newest checkpoint that is whole.
@@ -240,21 +276,7 @@ class RunDirectory:
         Raises:
             RequestError: there is no checkpoint, or none that is whole.
         """
-        trouble = []
-        for name in (CHECKPOINT, PREVIOUS):
-            try:
-                state = _state((self.path / name).read_bytes())
-            except FileNotFoundError:
-                trouble.append(f"{name} is missing")
-            except OSError as error:
-                trouble.append(f"{name} cannot be read ({error.strerror})")
-            except RefusedError:
-                trouble.append(f"{name} is damaged")
-            else:
-                self._newest_is_good = name == CHECKPOINT
-                notice = "".join(f"{damage}: going on from the one before it" for damage in trouble)
-                return state, notice or None
-        raise RequestError(f"{self.path} cannot be gone on with: {' and '.join(trouble)}")
+        return self._checkpoints.load()
 
     def log(self, line: str) -> None:
         """Add a line with the time to run.log; a full disk must not end a run for its log."""
@@ -274,24 +296,6 @@ def _write_config(path: Path, stored: Mapping[str, object]) -> None:
         durable.write_json(path, stored)
     except (TypeError, ValueError) as error:
         raise RequestError(f"the configuration cannot be kept as JSON: {error}") from error
-
-
-def _state(data: bytes) -> dict[str, Any]:
-    """The state in a checkpoint's bytes; raises RefusedError when they are damaged."""
-    state = load_entries(read_entries(data))
-    if not isinstance(state, dict):
-        raise RefusedError("is damaged: it holds no dict")
-    return state
-
-
-def _is_row(line: bytes, *, last_update: int) -> bool:
-    """Whether a line is a whole row of metrics, of an update up to `last_update`."""
-    try:
-        row = json.loads(line)
-    except (ValueError, RecursionError):
-        return False
-    update = row.get("update") if isinstance(row, dict) else None
-    return line.endswith(b"\n") and isinstance(update, int) and update <= last_update
 
 
 def _as_file_name(name: str) -> str:

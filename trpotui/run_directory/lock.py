@@ -15,17 +15,18 @@ from trpotui import durable
 from trpotui.errors import RequestError
 
 LOCK, WRITER = ".lock", ".writer"
+PATIENCE = 2.0
+"""Seconds in which a process that has the lock writes its number, also on a busy machine."""
 
 
 @contextlib.contextmanager
-def as_request(path: Path) -> Iterator[None]:
+def as_request(path: Path, advice: str = "") -> Iterator[None]:
     """What goes wrong before a run starts is something to change in the request."""
     try:
         yield
     except OSError as error:
         raise RequestError(
-            f"{path} cannot be used as a run directory: {error.strerror or error}; "
-            "choose another --run-dir"
+            f"{path} cannot be used as a run directory: {error.strerror or error}{advice}"
         ) from error
 
 
@@ -68,17 +69,21 @@ def lock_directory(path: Path, undo: contextlib.ExitStack) -> FileLock:
 
 def _holder(path: Path) -> str:
     """The process that holds the lock of `path`, in words."""
-    for _ in range(20):
+    give_up = time.monotonic() + PATIENCE
+    while True:
         # a process that died left its number; the one that has just started is about to write its
         with contextlib.suppress(OSError, ValueError):
             process = int((path / WRITER).read_bytes())
             if _is_alive(process):
                 return f"process {process}"
+        if time.monotonic() > give_up:
+            return "another process"
         time.sleep(0.02)
-    return "another process"
 
 
 def _is_alive(process: int) -> bool:
+    if process <= 0:  # which would be several
+        return False
     if os.name == "nt":  # there, signal 0 would end it
         return True
     try:

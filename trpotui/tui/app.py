@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from textual import work
-from textual.app import App
 from textual.binding import Binding, BindingType
 from textual.driver import Driver
 from textual.reactive import reactive
@@ -19,25 +18,27 @@ from textual.timer import Timer
 
 from trpotui.errors import RequestError
 from trpotui.run_request import RunRequest
-from trpotui.telemetry import RunState, fold
+from trpotui.telemetry import RunState, failed, fold
+from trpotui.tui.core import load_core, play_screen, runs_screen
+from trpotui.tui.drawing_budget import DrawingBudget
+from trpotui.tui.giving_way import GivingWay
 from trpotui.tui.messages import CoreLoaded, FromRun, PlayRequested, RunEnded, RunFailed
+from trpotui.tui.palette import PaletteApp
+from trpotui.tui.plans import to_repeat, to_resume
 from trpotui.tui.preferences import Preferences
-from trpotui.tui.screens.dialogs import ConfirmDialog, ErrorDialog
+from trpotui.tui.screens.dialogs import ErrorDialog, QuitDialog
 from trpotui.tui.screens.help import HelpScreen
-from trpotui.tui.screens.play import PlayScreen
-from trpotui.tui.screens.runs import RunsScreen
 from trpotui.tui.screens.train import TrainScreen
-from trpotui.tui.session import Source, TrainingSession, new_run, resumed_run, stored_config
+from trpotui.tui.session import Source, TrainingSession, new_run
 from trpotui.tui.terminal_driver import lasting
 from trpotui.tui.windows import OpenWindow, Windows
 
 if TYPE_CHECKING:
     from trpotui.config import RunConfig
+    from trpotui.repetition import Repetition
 
 PULL_SECONDS = 0.25
 """Between two looks at the queue of the run: faster than that, drawing would slow the run."""
-SCREEN_SHARE = 0.04
-"""Of the time may go into drawing; a dear screen is drawn more rarely."""
 SIGNALS = ("SIGINT", "SIGTERM", "SIGHUP")
 HUNG_UP = 1
 """The number of SIGHUP, where there is one."""
@@ -54,7 +55,7 @@ class Status(StrEnum):
     FAILED = "failed"
 
 
-class TrpotuiApp(App[int]):
+class TrpotuiApp(PaletteApp):
     """Train, watch and replay trust-region policies; `run` returns the exit code.
 
     Args:
@@ -66,6 +67,7 @@ class TrpotuiApp(App[int]):
         request: what stands in the setup at first, from the command line; by default what was
             trained last, as far as `preferences` remembers it.
         resume: the directory of a run to go on with at once.
+        repeat: the directory of a run to train again at once.
         preferences: what is remembered from sitting to sitting; None remembers nothing.
     """
 
@@ -78,11 +80,11 @@ class TrpotuiApp(App[int]):
         "styles/runs.tcss",
     ]
     HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (100, "-normal"), (180, "-wide")]  # noqa: RUF012
-    MODES: ClassVar = {"train": TrainScreen, "play": PlayScreen, "runs": RunsScreen}
+    MODES: ClassVar = {"train": TrainScreen, "play": play_screen, "runs": runs_screen}
     DEFAULT_MODE = "train"
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("question_mark", "help", "help", key_display="?"),
-        Binding("q", "quit", "quit"),
+        Binding("question_mark", "help", "help", key_display="?", tooltip="the keys of the screen"),
+        Binding("q,ctrl+c", "quit", "quit", tooltip="quit; a run that goes on is saved first"),
     ]
 
     status: reactive[Status] = reactive(Status.IDLE)
@@ -99,9 +101,12 @@ class TrpotuiApp(App[int]):
         request: RunRequest | None = None,
         preferences: Preferences | None = None,
         resume: Path | None = None,
+        repeat: Path | None = None,
     ) -> None:
+        self._way = GivingWay()
         super().__init__()
         self._resume = resume
+        self._repeat = repeat
         self.preferences = preferences
         self.request = request or (preferences and preferences.setup) or RunRequest()
         self.clock = clock
@@ -112,7 +117,7 @@ class TrpotuiApp(App[int]):
         self.session: TrainingSession | None = None
         self._source = source or new_run(runs, output)
         self._pulling: Timer | None = None
-        self._next_draw = 0.0
+        self._budget = DrawingBudget(clock)
         self._exit_when_ended: int | None = None
 
     def on_mount(self) -> None:
@@ -138,36 +143,36 @@ class TrpotuiApp(App[int]):
     @work(thread=True, exit_on_error=False)
     def load_core(self) -> None:
         """Import torch and gymnasium in a thread."""
-        import trpotui.rl.algorithms.trpo  # noqa: PLC0415
-        import trpotui.rl.trainer  # noqa: F401, PLC0415
-
+        load_core()
         self.post_message(CoreLoaded())
 
     def on_core_loaded(self) -> None:
-        """Tell the widgets that algorithms can be looked at."""
+        """Tell the widgets that algorithms can be looked at, and start what is to be at once."""
         self.core_loaded = True
-        if self._resume is not None:
-            path, self._resume = self._resume, None
-            try:
-                self.start(stored_config(path), resumed_run(path, self.output, self.request))
-            except RequestError as error:
-                self.push_screen(ErrorDialog(str(error)))
+        resume, self._resume = self._resume, None
+        repeat, self._repeat = self._repeat, None
+        try:
+            if resume is not None:
+                self.start(*to_resume(resume, self.output, self.request))
+            elif repeat is not None:
+                self.start(*to_repeat(repeat))
+        except RequestError as error:
+            self.push_screen(ErrorDialog(str(error)))
 
     # the run
 
-    def start(self, config: RunConfig, source: Source | None = None) -> None:
-        """Train in a worker thread; the run before must have ended.
-
-        Args:
-            config: what to train.
-            source: makes the events of the run where it is no new one.
-        """
-        from trpotui.rl.control import Control  # noqa: PLC0415 - imports what the screen is not for
-
+    def start(
+        self,
+        config: RunConfig,
+        source: Source | None = None,
+        repeats: Repetition | None = None,
+    ) -> None:
+        """Train in a worker thread what a `Plan` holds; the run before must have ended."""
         if self.busy:
             return
         self.state = RunState()
-        self.session = TrainingSession(config, Control(), source or self._source)
+        control, source = self._way.control(), source or self._source
+        self.session = TrainingSession(config, control, source, repeats=repeats)
         self.status = Status.TRAINING
         self.run_worker(self.session.run, thread=True, exit_on_error=False, group="training")
         assert self._pulling is not None
@@ -208,22 +213,16 @@ class TrpotuiApp(App[int]):
         assert self.session is not None
         for item in self.session.take():
             self._receive(item)
-        now = self.clock()
-        if now >= self._next_draw or not self.busy:
-            self._next_draw = now + PULL_SECONDS
-            began = time.thread_time()  # of this thread alone: the run works in the meantime
+        if self._budget.is_due() or not self.busy:
+            self._budget.begin()
             self._show()
-            self.call_after_refresh(self._drawn, now, began)
-
-    def _drawn(self, at: float, began: float) -> None:
-        """Wait the longer with the next drawing the more this one cost, its painting included."""
-        cost = time.thread_time() - began
-        self._next_draw = max(self._next_draw, at + cost / SCREEN_SHARE)
+            self.call_after_refresh(self._budget.end)
 
     def _receive(self, item: FromRun) -> None:
         match item:
             case RunFailed():
                 self.status = Status.FAILED
+                self.state = failed(self.state, item.message, item.crash_log)
                 self.push_screen(ErrorDialog(item.message, item.details))
             case RunEnded():
                 assert self._pulling is not None
@@ -242,6 +241,8 @@ class TrpotuiApp(App[int]):
 
     async def on_play_requested(self, event: PlayRequested) -> None:
         """Play the policy in a file, on the screen for that."""
+        from trpotui.tui.screens.play import PlayScreen  # noqa: PLC0415 - after the first frame
+
         await self.switch_mode("play")
         if isinstance(self.screen, PlayScreen):
             self.screen.play_file(event.path, in_terminal=event.in_terminal)
@@ -250,7 +251,7 @@ class TrpotuiApp(App[int]):
 
     def get_driver_class(self) -> type[Driver]:
         """One that survives its terminal, so that the run is saved when a connection is lost."""
-        return lasting(super().get_driver_class(), lambda: self._on_signal(HUNG_UP))
+        return lasting(super().get_driver_class(), lambda: self._on_signal(HUNG_UP), self._way)
 
     def on_unmount(self) -> None:
         """Save the run also where the app ends by an error of its own."""
@@ -271,9 +272,12 @@ class TrpotuiApp(App[int]):
         self.stop_run()
 
     async def action_quit(self) -> None:
-        """Leave; a run that goes on is saved first, if the person agrees."""
-        if not self.busy:
-            self.exit(0)
+        """Leave; a run that goes on is saved first, if the person agrees.
+
+        While it is being saved, asking again leaves at once: it goes on saving without a screen.
+        """
+        if not self.busy or self._exit_when_ended is not None:
+            self.exit(self._exit_when_ended or 0, return_code=self._exit_when_ended or 0)
             return
 
         def answered(agreed: bool | None) -> None:
@@ -283,9 +287,7 @@ class TrpotuiApp(App[int]):
                 if not self.busy:  # it ended while the question was open
                     self.exit(0)
 
-        self.push_screen(
-            ConfirmDialog("Stop the run, save it and quit?", agree="Stop and quit"), answered
-        )
+        self.push_screen(QuitDialog(), answered)
 
     def action_help(self) -> None:
         """Show the keys of the screen."""

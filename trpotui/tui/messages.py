@@ -56,6 +56,8 @@ class RunFailed:
     """One sentence."""
     details: str
     """The traceback."""
+    crash_log: Path | None = None
+    """The file that keeps it."""
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """A policy played for a pane of the terminal, in a thread of its own and without a widget.
 
 `Playing.run` is the body of the thread. It hands out immutable scenes, ten a second at most; what
-the person does to it (pause, speed, next episode) are plain attributes that any thread may set.
+the person does to it (pace, next episode, sampling) any thread may do.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from time import monotonic, perf_counter
 from typing import TYPE_CHECKING
 
 from trpotui.errors import RequestError, TrpotuiError
+from trpotui.pacing import LONGEST_GAP, Pace
 from trpotui.tui.scenes import Scene, Trouble, choice_of
 
 if TYPE_CHECKING:
@@ -22,18 +23,12 @@ if TYPE_CHECKING:
     from trpotui.tui.frames import Frame
     from trpotui.tui.policy_sources import PolicySource
 
-SPEEDS = (0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0)
-"""Multiples of the environment's own frame rate."""
 FRAME_SECONDS = 0.1
 """Between two scenes: a terminal far away takes no more."""
 STEPPING_SECONDS = 0.02
 """That one scene's steps may take; what is not done by then is dropped."""
 REST = 3.0
 """Seconds of rest for each second of work: the learner needs the same interpreter."""
-LONGEST_GAP = 0.25
-"""Seconds between two scenes that count; more is a stall, not time to catch up with."""
-HOLD_SECONDS = 0.6
-"""For how long, at speed 1, the last frame of an episode stays."""
 REFRESH_SECONDS = 3.0
 """After which a policy that is still learning is copied again, also amid an episode."""
 UNSEEN_SECONDS = 0.25
@@ -52,8 +47,7 @@ class Playing:
     """
 
     def __init__(self, source: PolicySource, *, stochastic: bool = False, seed: int = 0) -> None:
-        self.paused = False
-        self.speed = 1.0
+        self.pace = Pace()
         self.stochastic = stochastic
         self._source = source
         self._seed = seed
@@ -66,9 +60,17 @@ class Playing:
         self._mixed = False
         self._returns: tuple[float, ...] = ()
         self._has_picture = True
-        self._due = 0.0
-        self._hold = 0
         self._renewed = -math.inf
+
+    @property
+    def mode(self) -> str:
+        """How it is played, in a few words."""
+        words = ["sampled" if self.stochastic else "greedy"]
+        if self.pace.speed != 1.0:
+            words.append(f"{self.pace.speed:g}×")
+        if self.pace.paused:
+            words.append("‖ paused")
+        return " · ".join(words)
 
     def stop(self) -> None:
         """End the thread soon."""
@@ -77,14 +79,6 @@ class Playing:
     def next_episode(self) -> None:
         """Begin the next episode, whether or not this one has ended."""
         self._skip = True
-
-    def faster(self) -> None:
-        """Take the next higher speed, if there is one."""
-        self.speed = min((s for s in SPEEDS if s > self.speed), default=SPEEDS[-1])
-
-    def slower(self) -> None:
-        """Take the next lower speed, if there is one."""
-        self.speed = max((s for s in SPEEDS if s < self.speed), default=SPEEDS[0])
 
     def run(self, *, seen: Callable[[], bool], publish: Callable[[Scene | Trouble], None]) -> None:
         """Play until `stop`.
@@ -125,17 +119,16 @@ class Playing:
             return None
         if self._skip:
             self._skip = False
-            self._start_next(player)
-            moved = True
-        if not self.paused:
-            self._due += min(seconds, LONGEST_GAP) * player.fps * self.speed
+            self.pace.skip_rest()
+            moved = _start_next(player)
         deadline = perf_counter() + STEPPING_SECONDS
-        while self._due >= 1:
-            self._due -= 1
-            moved |= self._tick(player)
-            if perf_counter() > deadline:
-                self._due = min(self._due, 1.0)
-                break
+        moved |= self.pace.advance(
+            player,
+            seconds,
+            out_of_time=lambda: perf_counter() > deadline,
+            end=lambda: self._end(player),
+            begin_next=lambda: _start_next(player),
+        )
         return self._scene(player) if moved else None
 
     def close(self) -> None:
@@ -172,40 +165,25 @@ class Playing:
         options = PlayOptions(seed=self._seed, stochastic=self.stochastic)
         self._player = EpisodePlayer(policy, options, render_mode="rgb_array")
         self._returns, self._mixed, self._has_picture = (), False, True
-        self._hold, self._due = 0, 0.0
+        self.pace.skip_rest()
         self._player.start(1)
 
     def _ask(self) -> None:
         self._renewed = monotonic()
         self._source.ask()
 
-    def _start_next(self, player: EpisodePlayer) -> None:
-        self._hold = 0
-        player.start(player.episode + 1)
-
-    def _tick(self, player: EpisodePlayer) -> bool:
-        """One step, or one step's time of rest after an episode; true when anything moved."""
-        if self._hold > 1:
-            self._hold -= 1
-            return False
-        if player.ended:
-            self._start_next(player)
-            return True
-        player.step()
-        if player.ended:
-            self._returns = (*self._returns, player.total)[-MOST_RETURNS:]
-            self._hold = max(1, round(HOLD_SECONDS * player.fps))
-            self._ask()
-        return True
+    def _end(self, player: EpisodePlayer) -> None:
+        self._returns = (*self._returns, player.total)[-MOST_RETURNS:]
+        self._ask()
 
     def _scene(self, player: EpisodePlayer) -> Scene:
-        policy, observations = player.policy, player.observation[None]  # a batch of one
+        parameters, value = player.outlook()
         return Scene(
             frame=self._frame(player),
             environment_id=player.environment_id,
             name=self._name,
-            choice=choice_of(policy, policy.network_inputs(observations)),
-            value=float(policy.values(observations)[0]),
+            choice=choice_of(player.policy, parameters),
+            value=value,
             episode=player.episode,
             step=player.steps,
             total=player.total,
@@ -222,6 +200,11 @@ class Playing:
             except RequestError:
                 self._has_picture = False
         return None
+
+
+def _start_next(player: EpisodePlayer) -> bool:
+    player.start(player.episode + 1)
+    return True
 
 
 def draw_nowhere() -> None:

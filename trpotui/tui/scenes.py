@@ -22,6 +22,13 @@ class Probabilities:
     """The environment's number of the first action."""
 
 
+@dataclass(frozen=True)
+class Choices:
+    """What a policy of several discrete components thinks of each one's choices."""
+
+    parts: tuple[Probabilities, ...]
+
+
 @dataclass(frozen=True, kw_only=True)
 class Normal:
     """What a Gaussian policy thinks of each action dimension, in the environment's units."""
@@ -43,7 +50,7 @@ class Scene:
     environment_id: str
     name: str
     """Which policy it is."""
-    choice: Probabilities | Normal
+    choice: Probabilities | Choices | Normal
     value: float
     """The critic's estimate of the discounted return that is still to come."""
     episode: int
@@ -66,19 +73,27 @@ class Trouble:
     """One sentence."""
 
 
-def choice_of(policy: Policy, inputs: NDArray[np.float32]) -> Probabilities | Normal:
-    """What the policy would do, for one row of network inputs [1, D]."""
+def _probabilities(logits: NDArray[np.float32], first: int) -> Probabilities:
     import numpy as np  # noqa: PLC0415 - the screen is there before numpy is
 
-    parameters = policy.action_parameters(inputs)[0]
-    space = policy.spec.action_space
-    if policy.log_std is None:
-        with np.errstate(all="ignore"):  # a diverged policy has what is not finite
-            weights = np.exp(parameters - parameters.max())
-            probabilities = weights / weights.sum()
-        return Probabilities(
-            values=tuple(probabilities.tolist()), first=int(getattr(space, "start", 0))
-        )
+    with np.errstate(all="ignore"):  # a diverged policy has what is not finite
+        weights = np.exp(logits - logits.max())
+        probabilities = weights / weights.sum()
+    return Probabilities(values=tuple(probabilities.tolist()), first=first)
+
+
+def choice_of(policy: Policy, parameters: NDArray[np.float32]) -> Probabilities | Choices | Normal:
+    """What the policy would do, from the parameters [K] of its action distribution."""
+    import numpy as np  # noqa: PLC0415 - the screen is there before numpy is
+
+    space, decoder = policy.spec.action_space, policy.decoder
+    if decoder.distribution != "gaussian":
+        if decoder.distribution == "bernoulli":  # a bit is a choice with the logits 0 and log-odds
+            parameters = np.stack([np.zeros_like(parameters), parameters], axis=1).reshape(-1)
+        firsts = np.resize(getattr(space, "start", 0), len(decoder.choices)).tolist()
+        logits = np.split(parameters, np.cumsum(decoder.choices)[:-1])
+        parts = tuple(_probabilities(*part) for part in zip(logits, firsts, strict=True))
+        return parts[0] if decoder.distribution == "categorical" else Choices(parts)
     means, log_sigmas = np.split(parameters.astype(np.float64), 2)
     low, high = (
         np.asarray(bound, dtype=np.float64).reshape(-1)

@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 from trpotui.errors import RequestError, TrpotuiError
 from trpotui.events import Event, Notice, RunStarted, UpdateFinished
-from trpotui.past_runs.files import UnreadableError, read_config
 from trpotui.tui.messages import FromRun, RunEnded, RunFailed
 
 if TYPE_CHECKING:
     from trpotui.config import RunConfig
+    from trpotui.repetition import Repetition
     from trpotui.rl.control import Control
     from trpotui.run_request import RunRequest
 
@@ -39,12 +39,21 @@ class TrainingSession:
         config: what to train.
         control: steers the run.
         source: makes the events; each kind of run (new, resumed, scripted) has its own.
+        repeats: the earlier run that a new one repeats.
     """
 
-    def __init__(self, config: RunConfig, control: Control, source: Source) -> None:
+    def __init__(
+        self,
+        config: RunConfig,
+        control: Control,
+        source: Source,
+        *,
+        repeats: Repetition | None = None,
+    ) -> None:
         self.config = config
         self.control = control
         self.directory: Path | None = None
+        self.repeats = repeats
         self.changed: Mapping[str, Any] = {}
         """Hyperparameters that a resumed run did not begin with as `config` has them."""
         self.update = 0
@@ -63,12 +72,18 @@ class TrainingSession:
                     self.update = event.first_update
                 self._put(event)
         except TrpotuiError as error:
-            self._put(RunFailed(str(error), traceback.format_exc()))
+            self._put(RunFailed(str(error), traceback.format_exc(), self._crash_log()))
         except Exception as error:  # noqa: BLE001 - the end of the thread: a dialog tells of it
             message = f"unexpected {type(error).__name__}: {error}"
-            self._put(RunFailed(message, traceback.format_exc()))
+            self._put(RunFailed(message, traceback.format_exc(), self._crash_log()))
         finally:
             self._put(RunEnded(self.directory))
+
+    def _crash_log(self) -> Path | None:
+        from trpotui.past_runs.files import CRASH  # noqa: PLC0415 - after the first frame
+
+        path = None if self.directory is None else self.directory / CRASH
+        return path if path is not None and path.is_file() else None
 
     def leave(self) -> None:
         """Ask the run to save and end, and never wait for the screen again: it is gone."""
@@ -95,7 +110,10 @@ class TrainingSession:
 
 
 def new_run(runs: Path, output: Path | None = None) -> Source:
-    """A run from the start, in a new directory under `runs`; its best policy also to `output`."""
+    """A run from the start, in a new directory under `runs`; its best policy also to `output`.
+
+    Where the session repeats an earlier run, so does this one.
+    """
 
     def events(session: TrainingSession) -> Iterator[Event]:
         # here and not above: the screen is there before torch is
@@ -105,7 +123,8 @@ def new_run(runs: Path, output: Path | None = None) -> Source:
 
         check(session.config)
         path = RunDirectory.default_path(runs, session.config, datetime.now(UTC))
-        with RunDirectory.create(path, session.config) as directory:
+        repeats = None if session.repeats is None else session.repeats.stored()
+        with RunDirectory.create(path, session.config, repeats=repeats) as directory:
             session.directory = path
             try:
                 yield from recorded_run(session.config, directory, session.control)
@@ -121,6 +140,7 @@ def stored_config(path: Path) -> RunConfig:
     Raises:
         RequestError: it is damaged, or not of this version.
     """
+    from trpotui.past_runs.files import UnreadableError, read_config  # noqa: PLC0415 - as above
     from trpotui.run_request import config_from_dict  # noqa: PLC0415 - as above
 
     try:
@@ -134,17 +154,20 @@ def resumed_run(
 ) -> Source:
     """The run in a directory, from its newest checkpoint on; its best policy also to `output`.
 
-    Of `request` only the steps and whether being solved ends the run are looked at.
+    Of `request` only the steps, whether being solved ends the run, and settings are looked at.
     """
     steps = None if request is None else request.total_steps
     stop_when_solved = None if request is None else request.stop_when_solved
+    settings = None if request is None else request.settings
 
     def events(session: TrainingSession) -> Iterator[Event]:
         from trpotui.recorded_run import copy_best, recorded_run, resume  # noqa: PLC0415 - as above
         from trpotui.run_directory import RunDirectory  # noqa: PLC0415
 
         with RunDirectory.open(path) as directory:
-            resumption = resume(directory, total_steps=steps, stop_when_solved=stop_when_solved)
+            resumption = resume(
+                directory, total_steps=steps, stop_when_solved=stop_when_solved, settings=settings
+            )
             session.config, session.directory = resumption.config, path
             session.changed = resumption.changed
             run = recorded_run(

@@ -10,6 +10,10 @@ from collections.abc import Callable
 from typing import Any, TextIO
 
 from textual.driver import Driver
+from textual.events import Key, MouseDown, MouseUp
+from textual.message import Message
+
+from trpotui.tui.giving_way import GivingWay
 
 REST_SECONDS = 0.1
 """Between two reads of a terminal that has gone."""
@@ -77,12 +81,13 @@ class Ending(threading.Event):
         return super().is_set()
 
 
-def lasting(driver: type[Driver], hung_up: Callable[[], object]) -> type[Driver]:
+def lasting(driver: type[Driver], hung_up: Callable[[], object], way: GivingWay) -> type[Driver]:
     """The driver, made to last until the app ends even where the terminal does not.
 
     Args:
         driver: as Textual has chosen it; only the one for terminals is changed.
         hung_up: called in the app's thread when the terminal has gone.
+        way: is told what was pressed, and that something was shown.
     """
     if sys.platform == "win32":
         return driver
@@ -103,6 +108,17 @@ def lasting(driver: type[Driver], hung_up: Callable[[], object]) -> type[Driver]
             """Draw again after a suspension; a terminal that hangs up sends this signal too."""
             if os.isatty(self.fileno):
                 super()._sigcont_application()
+
+        def process_message(self, message: Message) -> None:
+            """Hand on what was read; this is the thread that reads."""
+            if isinstance(message, Key | MouseDown | MouseUp):
+                way.ask()
+            super().process_message(message)
+
+        def flush(self) -> None:
+            """The end of what is shown at once."""
+            super().flush()
+            way.shown()
 
         def run_input_thread(self) -> None:
             """Read keys; that no more can be read is no reason to panic."""

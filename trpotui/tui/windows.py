@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any, Protocol
 from textual.app import App
 
 from trpotui.errors import NoDisplayError, RunError, TrpotuiError
-from trpotui.tui.widgets.policy_facts import summary
 
 if TYPE_CHECKING:
     from trpotui.episodes import PlayOptions
@@ -117,6 +116,7 @@ class Windows:
         report: Callable[[WindowReport], None],
     ) -> None:
         from trpotui.episodes import EpisodePlayed, PlayOptions  # noqa: PLC0415 - gymnasium
+        from trpotui.tui.widgets.policy_facts import summary  # noqa: PLC0415 - when needed
 
         if self._open_window is None:
             raise NoDisplayError("this app opens no windows")

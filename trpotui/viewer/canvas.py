@@ -80,8 +80,8 @@ class Canvas:
 
     def _draw_state(self, playback: Playback, font: pygame.font.Font, margin: int) -> None:
         player = playback.player
-        speed = f"{playback.speed:g}×"
-        right, colour = (f"paused  {speed}", _PAUSED) if playback.paused else (speed, _TEXT)
+        speed = f"{playback.pace.speed:g}×"
+        right, colour = (f"paused  {speed}", _PAUSED) if playback.pace.paused else (speed, _TEXT)
         state = font.render(right, True, colour)
         edge = self._surface.get_width() - margin - state.get_width()
         self._surface.blit(state, (edge, margin // 2))

@@ -1,8 +1,9 @@
 """What the program and its player window say to each other: one request, then a line per event.
 
 The request goes to the window's stdin: two big-endian 64-bit lengths, a JSON header with the
-options, and the bytes of `Policy.to_bytes`. The window answers on its stdout with one JSON object
-per line. Its stdin stays open and silent: the end of it asks the window to close.
+options and the modules to import, and the bytes of `Policy.to_bytes`. The window answers on its
+stdout with one JSON object per line. Its stdin stays open and silent: the end of it asks the window
+to close.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from trpotui.errors import (
     RunError,
     TrpotuiError,
 )
+from trpotui.imports import import_modules, imported_modules
 from trpotui.rl.policy import Policy
 
 FailureCode = Literal["no_display", "request", "environment", "run"]
@@ -133,7 +135,7 @@ def decode_event(line: bytes) -> WindowEvent:
 
 def encode_request(policy: Policy, options: PlayOptions) -> bytes:
     """What the parent writes to the window's stdin."""
-    header = json.dumps(dataclasses.asdict(options)).encode()
+    header = json.dumps([dataclasses.asdict(options), imported_modules()]).encode()
     body = policy.to_bytes()
     return _PREFIX.pack(len(header), len(body)) + header + body
 
@@ -141,12 +143,16 @@ def encode_request(policy: Policy, options: PlayOptions) -> bytes:
 def read_request(stream: BinaryIO) -> tuple[Policy, PlayOptions]:
     """Read a request from an unbuffered stream, up to its last byte and no further.
 
+    What the person had imported in the parent is imported here too.
+
     Raises:
-        RequestError: the stream ended before the request did.
+        RequestError: the stream ended before the request did, or a module cannot be imported.
     """
     header_length, body_length = _PREFIX.unpack(_read_exactly(stream, _PREFIX.size))
-    options = PlayOptions(**json.loads(_read_exactly(stream, header_length)))
-    return Policy.from_bytes(_read_exactly(stream, body_length)), options
+    values, modules = json.loads(_read_exactly(stream, header_length))
+    body = _read_exactly(stream, body_length)
+    import_modules(modules)
+    return Policy.from_bytes(body), PlayOptions(**values)
 
 
 def _read_exactly(stream: BinaryIO, count: int) -> bytes:

@@ -79,9 +79,7 @@ def play_in_window(
         # in the opposite order: an environment whose closing hangs is ended as on a parent's wish
         for step in (pygame.quit, player.close, pygame.display.quit, stop.set):
             cleanup.callback(step)
-        playback = Playback(
-            player, episodes=options.episodes, fps=player.fps, speed=options.speed, report=tell
-        )
+        playback = Playback(player, episodes=options.episodes, speed=options.speed, report=tell)
         if stop.is_set():
             return "parent"
         canvas = _canvas(player)
@@ -170,9 +168,9 @@ def _after(deadline: float) -> Callable[[], bool]:
 
 def _obey(command: Command, playback: Playback, tell: Callable[[WindowEvent], None]) -> None:
     action = {
-        Command.PAUSE: playback.toggle_pause,
-        Command.FASTER: playback.faster,
-        Command.SLOWER: playback.slower,
+        Command.PAUSE: playback.pace.toggle_pause,
+        Command.FASTER: playback.pace.faster,
+        Command.SLOWER: playback.pace.slower,
         Command.NEXT: playback.next_episode,
     }.get(command)
     if action is not None:

@@ -16,7 +16,13 @@ if TYPE_CHECKING:
     from trpotui.rl.algorithm import Algorithm
 
 ALGORITHMS = {
+    "reinforce": "trpotui.rl.algorithms.reinforce:Reinforce",
+    "a2c": "trpotui.rl.algorithms.a2c:A2c",
+    "npg": "trpotui.rl.algorithms.npg:Npg",
     "trpo": "trpotui.rl.algorithms.trpo:Trpo",
+    "trpo_penalty": "trpotui.rl.algorithms.trpo_penalty:TrpoPenalty",
+    "ppo": "trpotui.rl.algorithms.ppo:Ppo",
+    "ppo_penalty": "trpotui.rl.algorithms.ppo_penalty:PpoPenalty",
 }
 
 

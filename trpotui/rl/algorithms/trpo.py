@@ -16,11 +16,12 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from trpotui.config import STRICT, SharedHyperparameters
-from trpotui.events import TrustRegionStep
 from trpotui.rl.algorithm import Batch, UpdateStats
-from trpotui.rl.natural_gradient import line_search, natural_step
+from trpotui.rl.line_search import line_search, trust_region_step
+from trpotui.rl.natural_gradient import natural_step
 from trpotui.rl.networks import Actor, Critic
-from trpotui.rl.surrogate import Surrogate
+from trpotui.rl.sequences import share_of
+from trpotui.rl.surrogate import Reduction, Surrogate
 from trpotui.rl.value_function import CriticFit
 
 
@@ -28,12 +29,22 @@ from trpotui.rl.value_function import CriticFit
 class TrpoHyperparameters(SharedHyperparameters):
     """What TRPO adds to the shared hyperparameters."""
 
-    max_kl: float = Field(default=0.01, gt=0, le=10, description="delta: largest mean KL, in nats")
+    max_kl: float = Field(default=0.01, gt=0, le=10, description="delta: largest KL, in nats")
+    kl_reduction: Reduction = Field(
+        default="mean",
+        description="whether max_kl bounds the mean of the KL over the states or the largest",
+    )
     cg_iterations: int = Field(
         default=10, ge=1, le=1000, description="conjugate-gradient iterations for the direction"
     )
     cg_damping: float = Field(
         default=0.1, ge=0, le=1000, description="added to the diagonal of the Fisher matrix"
+    )
+    fisher_share: float = Field(
+        default=1.0,
+        gt=0,
+        le=1,
+        description="share of the batch that Fisher products use; the KL is checked on all of it",
     )
     backtrack_factor: float = Field(
         default=0.8, gt=0, lt=1, description="c: a refused step is shortened by this factor"
@@ -61,6 +72,7 @@ class Trpo:
         self.hyperparameters = hyperparameters
         self._actor = actor
         self._critic_fit = CriticFit(critic, generator)
+        self._generator = generator
 
     def update(self, batch: Batch, interrupt: Callable[[], None]) -> UpdateStats:
         """One fit of the critic and one trust-region step of the actor.
@@ -69,7 +81,8 @@ class Trpo:
         """
         h = self.hyperparameters
         value_loss = self._critic_fit(batch.inputs, batch.targets, h, interrupt)
-        surrogate = Surrogate(self._actor, batch, interrupt)
+        part = share_of(batch.inputs, h.fisher_share, self._generator)
+        surrogate = Surrogate(self._actor, batch, interrupt, fisher_inputs=part)
         step = natural_step(
             surrogate.gradient(),
             surrogate.fisher_product,
@@ -77,40 +90,28 @@ class Trpo:
             iterations=h.cg_iterations,
             damping=h.cg_damping,
         )
-        full_gain = step.step_scale * step.g_dot_x  # g^T (beta x)
         search = line_search(
             self._actor.parameters,
             step.full_step,
-            surrogate.kl_and_gain,
+            lambda: surrogate.kl_and_gain(h.kl_reduction),
             max_kl=h.max_kl,
             backtrack_factor=h.backtrack_factor,
             max_backtracks=h.max_backtracks if step.reject_reason is None else -1,
-            least_gain=lambda fraction: h.acceptance_ratio * fraction * full_gain,
+            least_gain=lambda fraction: h.acceptance_ratio * fraction * step.full_gain,
         )
         if search.accepted:
             self._actor.confine()
+        by_mean = h.kl_reduction == "mean"
         return UpdateStats(
-            kl=search.kl,
+            kl=search.kl if by_mean else surrogate.measured()[0],
+            largest_kl=None if by_mean else search.kl,
+            surrogate_gain=search.gain,
             entropy=surrogate.entropy(),
             grad_norm=step.grad_norm,
             value_loss=value_loss,
+            reject_reason=step.reject_reason or search.reject_reason,
             max_kl=h.max_kl,
-            surrogate_gain=search.gain,
-            trust_region=TrustRegionStep(
-                max_kl=h.max_kl,
-                grad_norm=step.grad_norm,
-                g_dot_x=step.g_dot_x,
-                x_h_x=step.x_h_x,
-                step_scale=step.step_scale,
-                expected_gain=search.fraction * full_gain,
-                cg_residuals=step.cg_residuals,
-                tries=search.tries,
-                accepted=search.accepted,
-                step_fraction=search.fraction,
-                kl=search.kl,
-                surrogate_gain=search.gain,
-                reject_reason=step.reject_reason or search.reject_reason,
-            ),
+            trust_region=trust_region_step(step, search, max_kl=h.max_kl),
         )
 
     def state(self) -> dict[str, Any]:

@@ -48,6 +48,15 @@ class ConfirmDialog(LatestSize, ModalScreen[bool]):
         self.dismiss(agreed)
 
 
+class QuitDialog(ConfirmDialog):
+    """The question before a run is ended by quitting; whoever insists on Ctrl-C agrees."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("ctrl+c", "answer(True)", "agree", show=False)]
+
+    def __init__(self) -> None:
+        super().__init__("Stop the run, save it and quit?", agree="Stop and quit")
+
+
 class ErrorDialog(LatestSize, ModalScreen[None]):
     """A sentence about what went wrong, with the traceback for whoever wants it.
 

@@ -2,19 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import ClassVar
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, ClassVar
 
 from textual.binding import Binding, BindingType
 from textual.screen import Screen
 from textual.widget import Widget
-from textual.widgets import Footer
 
 from trpotui.telemetry import RunState
 from trpotui.tui.screens.latest_size import LatestSize
 from trpotui.tui.widgets.chart import Chart, Scales
 from trpotui.tui.widgets.chart_subjects import SUBJECTS, Subject
+from trpotui.tui.widgets.key_footer import KeyFooter
 from trpotui.tui.widgets.run_header import RunHeader
+
+if TYPE_CHECKING:
+    from trpotui.tui.app import TrpotuiApp
+
+START = Binding("s", "start_or_stop", "start", tooltip="start a run, or stop the one that goes on")
+PAUSE = Binding("space", "pause", "pause", tooltip="hold the run, or let it go on")
+ONE_UPDATE = Binding(
+    "full_stop",
+    "one_update",
+    "update",
+    key_display=".",
+    tooltip="hold the run, and do one more update",
+)
+"""Keys of a run, wherever it is watched."""
 
 
 class EnlargedChartScreen(LatestSize, Screen[None]):
@@ -24,16 +38,32 @@ class EnlargedChartScreen(LatestSize, Screen[None]):
         subject: what it shows at first.
         scales: the axes that were chosen, shared with the charts that it was enlarged from.
         state: of the run.
+        start_or_stop: what that key does on the screen below.
     """
 
+    app: TrpotuiApp
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape,enter,z", "app.pop_screen", "back", key_display="esc"),
-        Binding("left_square_bracket", "switch(-1)", "chart before", key_display="["),
-        Binding("right_square_bracket", "switch(1)", "next chart", key_display="]"),
+        Binding(
+            "left_square_bracket", "switch(-1)", "prev", key_display="[", tooltip="the chart before"
+        ),
+        Binding(
+            "right_square_bracket", "switch(1)", "next", key_display="]", tooltip="the next chart"
+        ),
+        START,
+        PAUSE,
+        ONE_UPDATE,
     ]
 
-    def __init__(self, subject: Subject, scales: Scales, state: RunState) -> None:
+    def __init__(
+        self,
+        subject: Subject,
+        scales: Scales,
+        state: RunState,
+        start_or_stop: Callable[[], None],
+    ) -> None:
         super().__init__()
+        self._start_or_stop = start_or_stop
         self._state = state
         self._chart = Chart(subject, scales, switchable=True, enlarged=True)
 
@@ -41,7 +71,7 @@ class EnlargedChartScreen(LatestSize, Screen[None]):
         """The chart between the run's line and the keys."""
         yield RunHeader()
         yield self._chart
-        yield Footer()
+        yield KeyFooter()
 
     def on_mount(self) -> None:
         """Draw what is known so far."""
@@ -56,6 +86,18 @@ class EnlargedChartScreen(LatestSize, Screen[None]):
         """Show another subject."""
         place = SUBJECTS.index(self._chart.subject) + distance
         self._chart.turn_to(SUBJECTS[place % len(SUBJECTS)], switchable=True)
+
+    def action_start_or_stop(self) -> None:
+        """Start a run as set up, or stop the one that goes on."""
+        self._start_or_stop()
+
+    def action_pause(self) -> None:
+        """Hold the run, or let it go on."""
+        self.app.toggle_pause()
+
+    def action_one_update(self) -> None:
+        """Let a held run do one more update."""
+        self.app.one_update()
 
     def on_chart_subject_requested(self, event: Chart.SubjectRequested) -> None:
         """Show another subject by mouse."""

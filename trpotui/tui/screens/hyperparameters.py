@@ -50,7 +50,8 @@ class HyperparameterDialog(LatestSize, ModalScreen[dict[str, object] | None]):
         self._search = search
         self._filter = Input(placeholder="filter by name or meaning", compact=True, id="filter")
         self._count = Static("", id="changed-count", markup=False)
-        self._rows = VerticalScroll(Static(LOADING, id="loading"), id="rows", can_focus=False)
+        self._loading = Static(LOADING, id="loading")
+        self._rows = VerticalScroll(self._loading, id="rows", can_focus=False)
         self._help = Static("", id="field-help", markup=False)
 
     def compose(self) -> ComposeResult:
@@ -69,6 +70,7 @@ class HyperparameterDialog(LatestSize, ModalScreen[dict[str, object] | None]):
 
     def on_mount(self) -> None:
         """Wait for the algorithms."""
+        self._loading.display = not self.app.core_loaded
         self.watch(self.app, "core_loaded", self._on_core_loaded)
 
     async def _on_core_loaded(self, loaded: bool) -> None:
@@ -78,7 +80,8 @@ class HyperparameterDialog(LatestSize, ModalScreen[dict[str, object] | None]):
         try:
             form = self._form = self._make_form()
         except RequestError as error:
-            self.query_one("#loading", Static).update(f"✗ {error}")
+            self._loading.update(f"✗ {error}")
+            self._loading.display = True
             return
         dialog.border_title = form.title
         dialog.border_subtitle = "↑↓ move   enter apply   esc cancel"

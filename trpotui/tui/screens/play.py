@@ -84,7 +84,7 @@ class PlayScreen(LatestSize, Screen[None]):
     def on_mount(self) -> None:
         """Look at the disk as soon as files can be read, and again and again."""
         self._policies = PolicyList(SAVED, self.app.runs)
-        self.stage.display = False
+        self._show_stage(False)
         self._regularly = [
             self.set_interval(SCAN_SECONDS, self._look),
             self.set_interval(SHOW_SECONDS, self._show),
@@ -186,7 +186,7 @@ class PlayScreen(LatestSize, Screen[None]):
     def _play(self, source: Callable[[], PolicySource], *, in_terminal: bool) -> None:
         def here() -> None:
             self._window = None
-            self.stage.display = True
+            self._show_stage(True)
             self.stage.play(source())
 
         if in_terminal:
@@ -204,12 +204,16 @@ class PlayScreen(LatestSize, Screen[None]):
         opened = told.is_open and not told.returns
         if opened and self.stage.playing is None:
             self._window = window
-            self.stage.display = True
+            self._show_stage(True)
         if self._window is window and self.stage.playing is None:
             where = (
                 "plays in a window: Esc in it ends it" if told.is_open else "has played in a window"
             )
             self.stage.show_returns(f"{told.name} {where}", told.returns)
+
+    def _show_stage(self, shown: bool) -> None:
+        self.stage.display = shown
+        self.set_class(shown, "-playing")
 
     def _selected(self) -> Entry | None:
         entry = self.query_one(PolicyTable).selected
@@ -261,4 +265,4 @@ class PlayScreen(LatestSize, Screen[None]):
             return
         self._window = None
         self.stage.stop()
-        self.stage.display = False
+        self._show_stage(False)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
@@ -19,11 +20,11 @@ from trpotui.past_runs import Condition, PastRun, PastRuns
 from trpotui.past_runs.deletion import delete_run
 from trpotui.past_runs.files import shown
 from trpotui.tui.messages import PlayRequested
+from trpotui.tui.plans import Plan, to_repeat, to_resume
 from trpotui.tui.screens.delete_run import DeleteDialog
 from trpotui.tui.screens.dialogs import ErrorDialog
 from trpotui.tui.screens.latest_size import LatestSize
 from trpotui.tui.screens.run_details import RunDetails
-from trpotui.tui.session import Source, resumed_run, stored_config
 from trpotui.tui.widgets.drawing import ON_DARK, ON_LIGHT
 from trpotui.tui.widgets.key_footer import KeyFooter
 from trpotui.tui.widgets.run_compare import MOST_MARKED, RunCompare, Shown, sign_of
@@ -54,7 +55,7 @@ class RunsScreen(LatestSize, Screen[None]):
         Binding("enter", "open", "open", tooltip="the run in full: settings and log"),
         Binding("space", "mark", "mark", tooltip="mark up to four runs to compare them"),
         Binding("b", "play", "play best", tooltip="see the best policy of the run play"),
-        Binding("g", "repeat", "repeat", tooltip="train again with the same configuration"),
+        Binding("g", "repeat", "repeat", tooltip="train again just as it was, edits included"),
         Binding("u", "resume", "resume", tooltip="go on with the run from its checkpoint"),
         Binding("d", "delete", "delete", tooltip="delete the run, after asking"),
         Binding("t,escape", "train", "train", key_display="t", tooltip="back to training"),
@@ -222,10 +223,10 @@ class RunsScreen(LatestSize, Screen[None]):
             self.post_message(PlayRequested(run.policy, in_terminal=False))
 
     def action_repeat(self) -> None:
-        """Train again with the same configuration."""
+        """Train again with the same configuration and the same changes on the way."""
         run = self._current
         if run is not None and self._may_start():
-            self._start(run, None)
+            self._start(lambda: to_repeat(run.path))
 
     def action_resume(self) -> None:
         """Go on with the run under the cursor from its checkpoint."""
@@ -233,7 +234,7 @@ class RunsScreen(LatestSize, Screen[None]):
         if run is None or not self._may_start():
             return
         if run.condition is Condition.RESUMABLE:
-            self._start(run, resumed_run(run.path, self.app.output))
+            self._start(lambda: to_resume(run.path, self.app.output))
         else:
             self._refuse(f"this run cannot be resumed: {_why_not(run)}")
 
@@ -245,14 +246,14 @@ class RunsScreen(LatestSize, Screen[None]):
         return self.app.core_loaded and not self.app.busy
 
     @work(exit_on_error=False)
-    async def _start(self, run: PastRun, source: Source | None) -> None:
+    async def _start(self, read: Callable[[], Plan]) -> None:
         try:
-            config = await asyncio.to_thread(stored_config, run.path)
+            plan = await asyncio.to_thread(read)
         except RequestError as error:
             self.app.push_screen(ErrorDialog(shown(error, most=500)))
             return
         if self._may_start():
-            self.app.start(config, source)
+            self.app.start(*plan)
             await self.app.switch_mode("train")
 
     def action_delete(self) -> None:

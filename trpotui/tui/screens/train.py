@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, ClassVar
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical
-from textual.screen import Screen
 
 from trpotui.errors import RequestError
 from trpotui.run_request import command_for, make_config
@@ -16,10 +15,9 @@ from trpotui.tui.draft import Draft
 from trpotui.tui.form import live_form
 from trpotui.tui.messages import ChangeRequested, RunRequested
 from trpotui.tui.screens.dialogs import ErrorDialog
-from trpotui.tui.screens.enlarged_chart import EnlargedChartScreen
-from trpotui.tui.screens.hyperparameters import HyperparameterDialog
+from trpotui.tui.screens.enlarged_chart import ONE_UPDATE, PAUSE, START, EnlargedChartScreen
 from trpotui.tui.screens.latest_size import LatestSize
-from trpotui.tui.screens.setup_dialog import SetupAnswer, SetupDialog
+from trpotui.tui.screens.sparing_screen import SparingScreen
 from trpotui.tui.widgets.chart import Chart
 from trpotui.tui.widgets.charts import ChartPane
 from trpotui.tui.widgets.key_footer import KeyFooter
@@ -27,45 +25,55 @@ from trpotui.tui.widgets.log_pane import LogPane
 from trpotui.tui.widgets.run_header import RunHeader
 from trpotui.tui.widgets.setup import SetupPane
 from trpotui.tui.widgets.update_panel import UpdatePanel
-from trpotui.tui.widgets.watch_pane import WatchPane, run_source
 
 if TYPE_CHECKING:
     from trpotui.tui.app import TrpotuiApp
+    from trpotui.tui.screens.setup_dialog import SetupAnswer
+    from trpotui.tui.widgets.watch_pane import WatchPane
 
 
-class TrainScreen(LatestSize, Screen[None]):
+class TrainScreen(LatestSize, SparingScreen):
     """Setup, charts, the update that was just made, and the log."""
 
     app: TrpotuiApp
+    VERTICAL_BREAKPOINTS = [(0, "-short"), (20, "-tall")]  # noqa: RUF012 - as Textual declares it
     AUTO_FOCUS = ""  # a field that had the focus would take the keys of the screen
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("s", "start_or_stop", "start", tooltip="start a run, or stop the one that goes on"),
+        START,
         Binding("n", "new", "new", tooltip="set up the next run"),
-        Binding("space", "pause", "pause"),
-        Binding(
-            "full_stop",
-            "one_update",
-            "update",
-            key_display=".",
-            tooltip="hold the run, and do one more update",
-        ),
+        PAUSE,
+        ONE_UPDATE,
         Binding("e", "edit", "edit", tooltip="change hyperparameters, also while a run goes on"),
+        Binding("v", "watch", "watch", tooltip="watch the policy as it is now, or hide it"),
+        Binding("p", "play", "play", tooltip="policies on disk, to see them play"),
+        Binding("r", "runs", "runs", tooltip="past runs, to compare, repeat and resume them"),
+        Binding("z", "enlarge_chart", "enlarge", False, tooltip="let a chart fill the screen"),
+        Binding("l", "toggle_scale", "log axis", False, tooltip="logarithmic or linear axis"),
+        Binding(
+            "left_square_bracket",
+            "switch_chart(-1)",
+            "chart",
+            False,
+            key_display="[",
+            tooltip="the chart before",
+        ),
+        Binding(
+            "right_square_bracket",
+            "switch_chart(1)",
+            "chart",
+            False,
+            key_display="]",
+            tooltip="the next chart",
+        ),
+        Binding("w", "window", "window", False, tooltip="the policy as it is now, in a window"),
         Binding(
             "c",
             "copy_command",
-            "copy command",
+            "copy",
             show=False,
             tooltip="copy the command that trains the same without the app",
         ),
         Binding("escape", "leave_form", "leave the form", show=False),
-        Binding("v", "watch", "watch", tooltip="watch the policy as it is now, or hide it"),
-        Binding("w", "window", "window", False, tooltip="the policy as it is now, in a window"),
-        Binding("p", "play", "play", tooltip="policies on disk, to see them play"),
-        Binding("r", "runs", "runs", tooltip="past runs, to compare, repeat and resume them"),
-        Binding("z", "enlarge_chart", "enlarge chart", show=False),
-        Binding("l", "toggle_scale", "log/linear axis", show=False),
-        Binding("left_square_bracket", "switch_chart(-1)", "chart before", False, key_display="["),
-        Binding("right_square_bracket", "switch_chart(1)", "next chart", False, key_display="]"),
     ]
 
     def compose(self) -> ComposeResult:
@@ -78,12 +86,28 @@ class TrainScreen(LatestSize, Screen[None]):
             with Vertical(id="main"):
                 yield ChartPane()
                 yield LogPane()
-                yield WatchPane()
         yield KeyFooter()
+
+    def on_mount(self) -> None:
+        """Add what shows a policy as soon as there can be one."""
+        self._watch_pane: WatchPane | None = None
+        self.watch(self.app, "core_loaded", self._mount_watch_pane)
+
+    def _mount_watch_pane(self, core_loaded: bool) -> None:
+        if core_loaded:
+            from trpotui.tui.widgets.watch_pane import WatchPane  # noqa: PLC0415 - needs the core
+
+            self._watch_pane = WatchPane()
+            self.query_one("#main").mount(self._watch_pane)
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """A form that nobody is in cannot be left."""
+        del parameters
+        return action != "leave_form" or self.focused is not None
 
     def on_screen_resume(self) -> None:
         """Catch up with what happened while another screen was in front."""
-        self.show(self.app.state)
+        self.call_after_refresh(lambda: self.show(self.app.state))
 
     def show(self, state: RunState) -> None:
         """Draw what is known of the run."""
@@ -136,6 +160,8 @@ class TrainScreen(LatestSize, Screen[None]):
                     pane.request_run()
 
         if self.has_class("-narrow"):
+            from trpotui.tui.screens.setup_dialog import SetupDialog  # noqa: PLC0415 - when needed
+
             self.app.push_screen(SetupDialog(pane.draft), answered)
         else:
             pane.focus_form()
@@ -146,6 +172,8 @@ class TrainScreen(LatestSize, Screen[None]):
         if session is None or not self.app.busy:
             self.query_one(SetupPane).edit_hyperparameters()
             return
+
+        from trpotui.tui.screens.hyperparameters import HyperparameterDialog  # noqa: PLC0415
 
         def edited(values: dict[str, object] | None) -> None:
             if values:
@@ -178,17 +206,22 @@ class TrainScreen(LatestSize, Screen[None]):
 
     def action_watch(self) -> None:
         """Show the policy as it is now beside the charts, or hide it."""
-        self.query_one(WatchPane).toggle()
+        if self._watch_pane is None:
+            self.notify("Torch is still being loaded: try again in a moment.", severity="warning")
+        else:
+            self._watch_pane.toggle()
 
     def action_window(self) -> None:
         """Play the policy as it is now in a window; without a display, beside the charts."""
-        pane, session = self.query_one(WatchPane), self.app.session
+        from trpotui.tui.widgets.watch_pane import run_source  # noqa: PLC0415 - when needed
+
+        pane, session = self._watch_pane, self.app.session
         if session is None:
             self.notify("There is no run yet: start one first.", severity="warning")
             return
 
         def here() -> None:
-            if not pane.display:
+            if pane is not None and not pane.display:
                 pane.toggle()
 
         self.app.windows.play(run_source(self.app, session), without_display=here)
@@ -216,4 +249,7 @@ class TrainScreen(LatestSize, Screen[None]):
     def on_chart_enlarge_requested(self, event: Chart.EnlargeRequested) -> None:
         """Show that chart alone."""
         scales = self.query_one(ChartPane).scales
-        self.app.push_screen(EnlargedChartScreen(event.subject, scales, self.app.state))
+        chart = EnlargedChartScreen(
+            event.subject, scales, self.app.state, self.action_start_or_stop
+        )
+        self.app.push_screen(chart)

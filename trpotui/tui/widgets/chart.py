@@ -40,8 +40,8 @@ class Chart(Widget, can_focus=True):
 
     ALLOW_SELECT = False
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("l", "toggle_scale", "log/linear"),
-        Binding("enter", "enlarge", "enlarge"),
+        Binding("l", "toggle_scale", "log axis", False, tooltip="logarithmic or linear axis"),
+        Binding("enter", "enlarge", "enlarge", False, tooltip="let a chart fill the screen"),
     ]
 
     class EnlargeRequested(Message):
@@ -82,7 +82,9 @@ class Chart(Widget, can_focus=True):
     def on_mount(self) -> None:
         """Follow the theme, and see when what covers the chart goes away."""
         self.app.theme_changed_signal.subscribe(self, lambda _theme: self._update())
-        self.app.screen_change_signal.subscribe(self, lambda _screen: self._update())
+        self.app.screen_change_signal.subscribe(
+            self, lambda _screen: self.call_after_refresh(self._update)
+        )
 
     # what it shows
 
@@ -112,11 +114,16 @@ class Chart(Widget, can_focus=True):
         if not (self.is_attached and self.screen.is_current and self.display and self.size):
             return
         self._write_titles()
+        if self._draw():
+            self.refresh()
+
+    def _draw(self) -> bool:
+        """Draw what is not drawn yet; whether there was anything."""
         colours = ON_DARK if self.app.current_theme.dark else ON_LIGHT
         drawn = (self._subject, self.logarithmic, self.size, colours)
         content = self._subject.content(self._state)
         if drawn == self._drawn and content.same_as(self._content):
-            return
+            return False
         self._drawn, self._content = drawn, content
         self.draws += 1
         width, height = self.size
@@ -125,7 +132,7 @@ class Chart(Widget, can_focus=True):
             self._strips = _centred(found, width, height)
         else:
             self._strips = draw(found, width, height, colours)
-        self.refresh()
+        return True
 
     def _write_titles(self) -> None:
         colours = ON_DARK if self.app.current_theme.dark else ON_LIGHT
@@ -155,7 +162,9 @@ class Chart(Widget, can_focus=True):
     # Textual
 
     def render_line(self, y: int) -> Strip:
-        """A line as it was drawn last."""
+        """A line as it was drawn last; what was drawn for another size is not shown."""
+        if self._drawn is not None and self._drawn[2] != self.size:
+            self._draw()
         style = self.rich_style
         if y < len(self._strips):
             return self._strips[y].apply_style(style)

@@ -67,7 +67,7 @@ class Subject:
             floor=self.floor,
             first_step=0 if started is None else started.first_step,
             steps=state.steps,
-            total_steps=state.total_steps,
+            total_steps=state.planned_steps,
             ended=state.finished is not None,
             marks=tuple(state.marks),
         )

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from textual import events
 from textual.containers import Container
+from textual.geometry import Size
 
 from trpotui.telemetry import RunState
 from trpotui.tui.widgets.chart import Chart, Scales
@@ -13,6 +14,8 @@ from trpotui.tui.widgets.chart_subjects import SUBJECTS, Subject
 
 ROWS_OF_A_CHART = 12
 COLUMNS_OF_A_CHART = 40
+NARROW = 100
+"""Columns of the terminal below which nothing stands beside the charts."""
 
 
 class ChartPane(Container):
@@ -32,6 +35,7 @@ class ChartPane(Container):
 
     def compose(self) -> Iterator[Chart]:
         """All of them; those without a place are not displayed, and cost nothing."""
+        self._arrange(_expected(self.app.size))
         yield from self._charts
 
     def show(self, state: RunState) -> None:
@@ -51,19 +55,19 @@ class ChartPane(Container):
         others = SUBJECTS[fixed:]
         place = others.index(shown[-1].subject) + distance
         self._wanted = others[place % len(others)]
-        self._arrange()
+        self._arrange(self.size)
 
     def _shown(self) -> list[Chart]:
         return [chart for chart in self._charts if chart.display]
 
     def on_resize(self) -> None:
         """Find places for another size."""
-        self._arrange()
+        self._arrange(self.size)
 
-    def _arrange(self) -> None:
+    def _arrange(self, size: Size) -> None:
         """Give a place to as many charts as fit, and a subject to each."""
-        columns = min(max(self.size.width // COLUMNS_OF_A_CHART, 1), 3)
-        rows = max(self.size.height // ROWS_OF_A_CHART, 1)
+        columns = min(max(size.width // COLUMNS_OF_A_CHART, 1), 3)
+        rows = max(size.height // ROWS_OF_A_CHART, 1)
         count = columns if rows == 1 else 1 + columns * (rows - 1)
         count = min(count, len(SUBJECTS))
         self.styles.grid_size_columns = columns
@@ -87,3 +91,11 @@ class ChartPane(Container):
         """Turn by mouse."""
         event.stop()
         self.switch(event.distance)
+
+
+def _expected(terminal: Size) -> Size:
+    """What the style sheet leaves of a terminal to the charts, before it has been laid out."""
+    width, height = terminal
+    if width < NARROW:
+        return Size(width, max(height - 14, 0))
+    return Size(width - 32, (height - 2) * 3 // 4)

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from rich.text import Text
 from textual.widgets import RichLog
 
+from trpotui.run_log import Tone
 from trpotui.telemetry import RunState
+
+STYLES = {Tone.PLAIN: "", Tone.GOOD: "green", Tone.WARNING: "yellow", Tone.ERROR: "bold red"}
+"""What a line says is in its words; the colour only helps to find it."""
 
 
 class LogPane(RichLog):
@@ -23,5 +28,6 @@ class LogPane(RichLog):
         new = state.log.total - self._written
         if new:
             for line in state.log[-min(new, len(state.log)) :]:
-                self.write(line.text, scroll_end=self.is_vertical_scroll_end)
+                text = Text(line.text, style=STYLES[line.tone])
+                self.write(text, scroll_end=self.is_vertical_scroll_end)
             self._written = state.log.total

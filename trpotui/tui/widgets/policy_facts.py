@@ -8,9 +8,11 @@ from collections.abc import Iterator, Sequence
 from rich.text import Text
 from textual.widget import Widget
 
-from trpotui.tui.scenes import Normal, Probabilities, Scene
+from trpotui.tui.scenes import Choices, Normal, Probabilities, Scene
 
 EIGHTHS = " ▏▎▍▌▋▊▉█"
+ROOMY, WIDE = 10, 44
+"""Lines below which those of a scene are put together where there are so many columns."""
 FEWEST_ACTIONS = 2
 """Lines that the actions get however low the widget is."""
 
@@ -47,12 +49,13 @@ class PolicyFacts(Widget):
 def scene_lines(scene: Scene, mode: str, *, width: int, height: int) -> list[Text]:
     """A scene in lines of `width` cells."""
     ended = " · ended" if scene.ended else ""
-    lines = [
-        Text(mode, style="dim"),
-        Text(f"episode {scene.episode:,}   step {scene.step:,}{ended}"),
-        Text.assemble("return ", (number(scene.total), "bold")),
-        Text.assemble("value  ", (f"{scene.value:.3g}", "bold")),
-    ]
+    episode = Text(f"episode {scene.episode:,}   step {scene.step:,}{ended}")
+    total = Text.assemble("return ", (number(scene.total), "bold"))
+    value = Text.assemble("value  ", (f"{scene.value:.3g}", "bold"))
+    if height < ROOMY and width >= WIDE:
+        lines = [Text.assemble(episode, (f"   {mode}", "dim")), Text("   ").join([total, value])]
+    else:
+        lines = [Text(mode, style="dim"), episode, total, value]
     below = returns_lines(scene.returns, width, mean=scene.same_policy)
     room = height - len(lines) - len(below) - 2  # two blank lines
     actions = action_lines(
@@ -63,11 +66,13 @@ def scene_lines(scene: Scene, mode: str, *, width: int, height: int) -> list[Tex
 
 
 def action_lines(
-    choice: Probabilities | Normal, width: int, *, most: int, greedy: bool
+    choice: Probabilities | Choices | Normal, width: int, *, most: int, greedy: bool
 ) -> list[Text]:
-    """A line per action or action dimension; of more than `most` the likeliest or first ones."""
+    """A line per action or component of it; of more than `most` the likeliest or first ones."""
     if isinstance(choice, Normal):
         lines, order = list(_normals(choice, width)), list(range(len(choice.means)))
+    elif isinstance(choice, Choices):
+        lines, order = list(_likeliest(choice, width)), list(range(len(choice.parts)))
     else:
         lines = list(_bars(choice, width, greedy=greedy))
         order = sorted(range(len(lines)), key=lambda index: -_finite(choice.values[index]))
@@ -87,6 +92,23 @@ def _bars(choice: Probabilities, width: int, *, greedy: bool) -> Iterator[Text]:
         yield Text.assemble(
             (f"{sign}{choice.first + index:>{label}} ", "bold" if index == best else ""),
             (f"{bar(value, room):<{room}}", "bold" if index == best else "dim"),
+            f" {value:5.2f}",
+        )
+
+
+def _likeliest(choice: Choices, width: int) -> Iterator[Text]:
+    """Number of a component, its likeliest choice, and how likely that is."""
+    label = len(str(len(choice.parts) - 1))
+    ends = [n for part in choice.parts for n in (part.first, part.first + len(part.values) - 1)]
+    digits = max(len(str(number)) for number in ends)
+    room = max(width - label - digits - 9, 1)
+    for index, part in enumerate(choice.parts):
+        finite = [_finite(value) for value in part.values]
+        best = finite.index(max(finite))
+        value = part.values[best]
+        yield Text.assemble(
+            f" {index:>{label}} ",
+            (f"{part.first + best:>{digits}} {bar(value, room):<{room}}", "bold"),
             f" {value:5.2f}",
         )
 

@@ -12,6 +12,7 @@ from textual.coordinate import Coordinate
 from textual.message import Message
 from textual.widgets import DataTable
 
+from trpotui.run_log import return_text
 from trpotui.tui.policy_list import PolicyEntry, age, amount
 
 if TYPE_CHECKING:
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 
 LEAST = {"policy": 14, "environment": 14, "algo": 5, "score": 18, "steps": 6, "age": 6}
 """Widths of the columns on a narrow terminal."""
+BESIDE = {"policy": 10, "score": 7}
+"""Those of a table that is a list beside something else."""
 GROWING = (("policy", 32), ("score", 21), ("environment", 26), ("algo", 8), ("policy", 10_000))
 """What takes the room there is beyond that, up to which width, in this order."""
 LIVE = "live"
@@ -51,12 +54,12 @@ class PolicyTable(DataTable[Text], inherit_bindings=False):
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("enter", "select_cursor", "play", tooltip="play the policy in a window"),
-        Binding("up", "cursor_up", "up", show=False),
-        Binding("down", "cursor_down", "down", show=False),
-        Binding("pageup", "page_up", "page up", show=False),
-        Binding("pagedown", "page_down", "page down", show=False),
-        Binding("home,ctrl+home", "scroll_top", "first policy", show=False),
-        Binding("end,ctrl+end", "scroll_bottom", "last policy", show=False),
+        Binding("up", "cursor_up", "up", show=False, system=True),
+        Binding("down", "cursor_down", "down", show=False, system=True),
+        Binding("pageup", "page_up", "page up", show=False, system=True),
+        Binding("pagedown", "page_down", "page down", show=False, system=True),
+        Binding("home,ctrl+home", "scroll_top", "first policy", show=False, system=True),
+        Binding("end,ctrl+end", "scroll_bottom", "last policy", show=False, system=True),
     ]
 
     class Chosen(Message):
@@ -101,12 +104,8 @@ class PolicyTable(DataTable[Text], inherit_bindings=False):
 
     def on_resize(self) -> None:
         """Give the name what the other columns leave."""
-        widths = column_widths(
-            self.outer_size.width
-            - self.gutter.width
-            - self.scrollbar_size_vertical
-            - 2 * self.cell_padding * len(LEAST)
-        )
+        room = self.outer_size.width - self.gutter.width - self.scrollbar_size_vertical
+        widths = column_widths(room, padding=2 * self.cell_padding)
         if [column.width for column in self.ordered_columns] == list(widths.values()):
             return
         cursor = self._cursor_key(self._rows)
@@ -118,9 +117,10 @@ class PolicyTable(DataTable[Text], inherit_bindings=False):
 
     def _made(self) -> list[Row]:
         """The rows of the entries at the present width."""
-        width = self.ordered_columns[0].width if self.columns else LEAST["policy"]
+        widths = [column.width for column in self.ordered_columns] or [*LEAST.values()]
+        cells = list_cells_of if len(widths) == len(BESIDE) else cells_of
         return [
-            Row(key, cells_of(entry, self._now, name_width=width))
+            Row(key, cells(entry, self._now, name_width=widths[0]))
             for key, entry in self._entries.items()
         ]
 
@@ -151,10 +151,16 @@ class PolicyTable(DataTable[Text], inherit_bindings=False):
             self.post_message(self.Highlighted(self._entries[event.row_key.value]))
 
 
-def column_widths(room: int) -> dict[str, int]:
-    """Widths of the columns in so many cells, or the least ones where there are fewer."""
-    widths = dict(LEAST)
+def column_widths(room: int, *, padding: int) -> dict[str, int]:
+    """Widths of the columns in so many cells, which their padding is taken from.
+
+    Where there is no room for all of them, those of a list.
+    """
+    widths = dict(LEAST if room >= sum(LEAST.values()) + padding * len(LEAST) else BESIDE)
+    room -= padding * len(widths)
     for column, most in GROWING:
+        if column not in widths or (widths.keys() == BESIDE.keys() and column != "policy"):
+            continue
         extra = max(room - sum(widths.values()), 0)
         widths[column] += min(extra, most - widths[column])
     return widths
@@ -165,13 +171,27 @@ def cells_of(entry: Entry, now: float, *, name_width: int) -> tuple[Text, ...]:
     if isinstance(entry, LiveEntry):
         score = "" if entry.score is None else _score(*entry.score)
         texts = [entry.environment_id, entry.algorithm, score, amount(entry.steps), "now"]
-        return (Text("● the run that goes on", style="bold"), *map(_cell, texts))
+        name = "● the run that goes on" if name_width >= 22 else "● this run"
+        return (Text(name, style="bold"), *map(_cell, texts))
     name, written = shortened(entry.name, name_width), age(max(now - entry.time, 0.0))
     if entry.problem is not None:
         bad = (Text(name, style="dim"), Text("✗ unreadable", style="bold red"))
         return (*bad, *map(_cell, ("", "", "", written)))
     texts = [entry.environment_id, entry.algorithm, _of(entry.score), amount(entry.steps), written]
     return tuple(map(_cell, (name, *texts)))
+
+
+def list_cells_of(entry: Entry, now: float, *, name_width: int) -> tuple[Text, ...]:
+    """The cells of an entry's row in a list."""
+    del now
+    if isinstance(entry, LiveEntry):
+        name, score = Text("● this run", style="bold"), entry.score and entry.score[0]
+    elif entry.problem is not None:
+        return (Text(shortened(entry.name, name_width), style="dim"), Text("✗", style="bold red"))
+    else:
+        name = _cell(shortened(entry.name, name_width))
+        score = None if entry.score is None else entry.score.mean
+    return (name, Text("" if score is None else return_text(score), justify="right"))
 
 
 def shortened(name: str, width: int) -> str:

@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from trpotui.tui.policy_sources import PolicySource
 
 WAITING = "waiting for the policy …"
+LEAST_BESIDE, LEAST_ABOVE = 70, 14
+"""Columns below which the numbers stand under the picture, if there are so many lines."""
 NO_PICTURE = "this environment has no picture"
 
 
@@ -167,8 +169,10 @@ class PolicyView(Container):
 
     def on_resize(self, event: Resize) -> None:
         """Put the numbers under the picture where there is more height than width for it."""
+        width, height = event.size
         self._has_room = event.size.area > 0
-        self.set_class(event.size.width < 2 * event.size.height, "-tall")
+        least = LEAST_BESIDE if height >= LEAST_ABOVE else 0
+        self.set_class(width < max(2 * height, least), "-tall")
 
     # what the screen asks for
 
@@ -211,7 +215,7 @@ class PolicyView(Container):
     def toggle_pause(self) -> None:
         """Hold the steps, or let them go on."""
         if self.playing is not None:
-            self.playing.paused = not self.playing.paused
+            self.playing.pace.toggle_pause()
             self._draw()
 
     def next_episode(self) -> None:
@@ -223,9 +227,9 @@ class PolicyView(Container):
         """Take the next speed."""
         if self.playing is not None:
             if faster:
-                self.playing.faster()
+                self.playing.pace.faster()
             else:
-                self.playing.slower()
+                self.playing.pace.slower()
             self._draw()
 
     def toggle_stochastic(self) -> None:
@@ -285,14 +289,4 @@ class PolicyView(Container):
             return
         self._entitle(f"Policy · {scene.environment_id} · {scene.name}")
         self._frame_view.show(scene.frame, NO_PICTURE)
-        self._facts.show(scene, mode_of(playing))
-
-
-def mode_of(playing: Playing) -> str:
-    """How it is played, in a few words."""
-    words = ["sampled" if playing.stochastic else "greedy"]
-    if playing.speed != 1.0:
-        words.append(f"{playing.speed:g}×")
-    if playing.paused:
-        words.append("‖ paused")
-    return " · ".join(words)
+        self._facts.show(scene, playing.mode)

@@ -22,7 +22,9 @@ SYMBOLS = {
 }
 """A sign and a style for each status: never colour alone."""
 
-WIDEST_BAR = 40
+NARROW = 100
+"""Columns below which a run leaves no room for the name of the program."""
+NARROWEST_BAR, WIDEST_BAR = 8, 40
 
 
 class RunHeader(Widget):
@@ -50,47 +52,59 @@ class RunHeader(Widget):
     def render(self) -> Text:
         """The line for the present width."""
         state, width = self._state, self.size.width
-        left = Text(" trpotui", style="bold")
+        name = state.started is None or width >= NARROW
+        left = Text(" trpotui" if name else "", style="bold")
         if state.started is not None:
             started = state.started
             left.append(
-                f"  {started.environment_id} · {started.algorithm.upper()} · {started.device}"
-                f" · seed {started.seed}",
+                f"{'  ' if name else ' '}{started.environment_id} · {started.algorithm.upper()}"
+                f" · {started.device} · seed {started.seed}",
                 style="not bold",
             )
         symbol, style = SYMBOLS[self.app.status]
         status = Text.assemble("   ", (symbol, style), f" {self.app.status}   ")
         line = left + status
-        for part in self._numbers(width - line.cell_len):
-            if line.cell_len + len(part) + 2 <= width:
-                line.append(part + "  ")
-        return line
+        if state.failure is not None:
+            reason = Text(state.failure)
+            reason.truncate(max(width - line.cell_len, 0), overflow="ellipsis")
+            return line + reason
+        return line.append(self._numbers(width - line.cell_len))
 
-    def _numbers(self, room: int) -> list[str]:
-        """Progress, time left, speed: the most important first."""
+    def _numbers(self, room: int) -> str:
+        """Progress, times, speed and update, as far as there is room, behind a bar of the rest."""
         state = self._state
         if state.started is None or not state.total_steps:
-            return []
-        share = min(state.steps / state.total_steps, 1.0)
-        bar = max(0, min(WIDEST_BAR, room - 44))
-        filled = round(bar * share)
-        parts = []
-        if bar >= 8:
-            parts.append("━" * filled + "─" * (bar - filled))
-        parts.append(f"{share:.0%}")
-        if state.seconds_left is not None and self.app.busy:
-            parts.append(f"ETA {_clock(state.seconds_left)}")
-        if state.steps_per_second is not None:
-            parts.append(_speed(state.steps_per_second))
+            return ""
+        wanted: list[tuple[str, ...]] = [(f"{state.share:.0%}",)]
         if state.update is not None:
-            parts.append(f"update {state.update.update:,}")
-        return parts
+            wanted.append(self._times(state.update.seconds, state.seconds_left))
+        if state.steps_per_second is not None:
+            speed = _speed(state.steps_per_second)
+            wanted.append((f"{speed} steps/s", f"{speed}/s"))
+        if state.update is not None:
+            wanted.append((f"update {state.update.update:,}",))
+        parts = ""
+        for alternatives in wanted:
+            fitting = (part for part in alternatives if len(parts) + len(part) + 2 <= room)
+            part = next(fitting, "")
+            parts += part and part + "  "
+        bar = min(WIDEST_BAR, room - len(parts) - 2)
+        if bar < NARROWEST_BAR:
+            return parts
+        filled = round(bar * state.share)
+        return "━" * filled + "─" * (bar - filled) + "  " + parts
+
+    def _times(self, seconds: float, left: float | None) -> tuple[str, ...]:
+        """Of training so far, and until its end while it goes on."""
+        if left is None or not self.app.busy:
+            return (f"in {_clock(seconds)}",)
+        return (f"{_clock(seconds)} · ETA {_clock(left)}", f"ETA {_clock(left)}")
 
 
 def _speed(steps_per_second: float) -> str:
     if steps_per_second >= 10_000:
-        return f"{steps_per_second / 1000:.0f}k steps/s"
-    return f"{steps_per_second:,.0f} steps/s"
+        return f"{steps_per_second / 1000:.0f}k"
+    return f"{steps_per_second:,.0f}"
 
 
 def _clock(seconds: float) -> str:

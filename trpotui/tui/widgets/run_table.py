@@ -44,14 +44,14 @@ class RunTable(DataTable[Text], inherit_bindings=False):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("enter", "screen.open", "open", tooltip="the run in full: settings and log"),
         Binding("space", "screen.mark", "mark", tooltip="mark up to four runs to compare them"),
-        Binding("up", "cursor_up", "up", show=False),
-        Binding("down", "cursor_down", "down", show=False),
-        Binding("left", "cursor_left", "left", show=False),
-        Binding("right", "cursor_right", "right", show=False),
-        Binding("pageup", "page_up", "page up", show=False),
-        Binding("pagedown", "page_down", "page down", show=False),
-        Binding("home,ctrl+home", "scroll_top", "first run", show=False),
-        Binding("end,ctrl+end", "scroll_bottom", "last run", show=False),
+        Binding("up", "cursor_up", "up", show=False, system=True),
+        Binding("down", "cursor_down", "down", show=False, system=True),
+        Binding("left", "cursor_left", "left", show=False, system=True),
+        Binding("right", "cursor_right", "right", show=False, system=True),
+        Binding("pageup", "page_up", "page up", show=False, system=True),
+        Binding("pagedown", "page_down", "page down", show=False, system=True),
+        Binding("home,ctrl+home", "scroll_top", "first run", show=False, system=True),
+        Binding("end,ctrl+end", "scroll_bottom", "last run", show=False, system=True),
     ]
 
     class MarkRequested(Message):

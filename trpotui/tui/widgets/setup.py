@@ -17,8 +17,6 @@ from trpotui.rl.algorithms import ALGORITHMS
 from trpotui.tui.draft import NUMBERS, Draft
 from trpotui.tui.form import setup_form
 from trpotui.tui.messages import RunRequested, StopRequested
-from trpotui.tui.screens.environment_picker import EnvironmentPicker
-from trpotui.tui.screens.hyperparameters import HyperparameterDialog
 from trpotui.tui.widgets.fields import Choice, FormRow, PickerField
 
 if TYPE_CHECKING:
@@ -108,6 +106,8 @@ class SetupPane(Vertical):
 
     def edit_hyperparameters(self) -> None:
         """Open the form of the hyperparameters."""
+        from trpotui.tui.screens.hyperparameters import HyperparameterDialog  # noqa: PLC0415
+
         draft = self.draft
 
         def edited(settings: dict[str, object] | None) -> None:
@@ -201,6 +201,8 @@ class SetupPane(Vertical):
 
     def on_picker_field_opened(self, event: PickerField.Opened) -> None:
         """Let the person search the environments."""
+        from trpotui.tui.screens.environment_picker import EnvironmentPicker  # noqa: PLC0415
+
         event.stop()
 
         def picked(environment_id: str | None) -> None:

@@ -1,9 +1,10 @@
-"""The trust-region step that was just taken, in the paper's symbols with this update's numbers."""
+"""The update that was just made; a trust-region step in the paper's symbols with its numbers."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from rich.console import Group, RenderableType
 from rich.table import Table
@@ -11,9 +12,12 @@ from rich.text import Text
 from textual.containers import VerticalScroll
 from textual.widgets import Static
 
-from trpotui.diagnosis import Finding, Severity, diagnose
-from trpotui.events import LineSearchTry, RejectReason, TrustRegionStep
+from trpotui.events import LineSearchTry, RejectReason, TrustRegionStep, UpdateFinished
 from trpotui.telemetry import RunState
+from trpotui.tui.widgets.axes import number
+
+if TYPE_CHECKING:
+    from trpotui.diagnosis import Finding
 
 BARS = "▁▂▃▄▅▆▇█"
 MOST_TRIES = 6
@@ -22,6 +26,9 @@ SMALLEST_RESIDUAL = 1e-12
 MOST_FINDINGS = 2
 TWO_COLUMNS = 60
 """From this width on the direction stands beside the search."""
+
+NO_UPDATE = Text("no update yet", style="dim")
+NO_RUN = Text("no update yet: s starts a run, n sets it up", style="dim")
 
 REASONS = {
     RejectReason.KL_TOO_LARGE: "KL > δ",
@@ -38,7 +45,7 @@ class UpdatePanel(VerticalScroll):
     def __init__(self) -> None:
         super().__init__()
         self.border_title = "This update"
-        self._text = Static(Text("no update yet", style="dim"), id="update-text")
+        self._text = Static(NO_RUN, id="update-text")
         self._state = RunState()
 
     def compose(self) -> Iterator[Static]:
@@ -53,16 +60,18 @@ class UpdatePanel(VerticalScroll):
         """Draw the last update of a state."""
         self._state = state
         if state.update is None:
-            self._text.update(Text("no update yet", style="dim"))
+            self._text.update(NO_RUN if state.started is None else NO_UPDATE)
             self.border_title = "This update"
             return
+        from trpotui.diagnosis import diagnose  # noqa: PLC0415 - after the first frame
+
         self.border_title = f"Update {state.update.update:,}"
         parts: list[RenderableType] = [finding_text(one) for one in diagnose(state)[:MOST_FINDINGS]]
         numbers = Text(f"entropy {state.update.entropy:.3f}\n")
         numbers.append(f"explained var. {state.update.explained_variance:.2f}")
         step = state.update.trust_region
         if step is None:
-            parts.append(numbers)
+            parts += [ascent_text(state.update), numbers]
         elif self.size.width < TWO_COLUMNS:
             parts += [direction_text(step), search_text(step), outcome_text(step), numbers]
         else:
@@ -77,8 +86,34 @@ class UpdatePanel(VerticalScroll):
 
 def finding_text(finding: Finding) -> Text:
     """What is wrong, and what to try."""
+    from trpotui.diagnosis import Severity  # noqa: PLC0415 - as above
+
     style = "bold red" if finding.severity is Severity.SERIOUS else "bold yellow"
     return Text.assemble((f"⚠ {finding.title}", style), f": {finding.advice}")
+
+
+def ascent_text(update: UpdateFinished) -> Text:
+    """What an update without a trust-region step has to say; what does not apply is left out."""
+    target = "" if update.target_kl is None else f" (target {update.target_kl:g})"
+    lines = [f"KL {_number(update.kl)}{target}"]
+    if update.largest_kl is not None:
+        lines.append(f"largest KL {_number(update.largest_kl)}")
+    if update.surrogate_gain is not None:
+        lines.append(f"gain {_number(update.surrogate_gain)}")
+    if update.penalty is not None:
+        lines.append(f"penalty {_number(update.penalty)} per nat")
+    if update.clip_range is not None and update.clip_fraction is not None:
+        lines.append(f"clip ±{update.clip_range:g}: {update.clip_fraction:.0%} beyond it")
+    if update.epochs is not None:
+        early = ", stopped early" if update.stopped_early else ""
+        lines.append(f"{update.epochs} {'pass' if update.epochs == 1 else 'passes'}{early}")
+    if update.learning_rate is not None:
+        lines.append(f"learning rate {_number(update.learning_rate)}")
+    lines.append(f"gradient norm {_number(update.grad_norm)}")
+    text = Text("\n".join(lines))
+    if update.reject_reason is not None:
+        text.append(f"\n✗ refused: {REASONS[update.reject_reason]}", style="bold red")
+    return text
 
 
 def direction_text(step: TrustRegionStep) -> Text:
@@ -107,7 +142,8 @@ def search_text(step: TrustRegionStep) -> Text:
 def outcome_text(step: TrustRegionStep) -> Text:
     """What the step that was kept brought, beside what was expected and allowed."""
     text = Text(f"gain {_number(step.surrogate_gain)}, exp. {_number(step.expected_gain)}\n")
-    filled = min(round(6 * step.kl / step.max_kl), 6)
+    share = step.kl / step.max_kl
+    filled = round(6 * min(share, 1.0)) if math.isfinite(share) else 0
     text.append("▰" * filled + "▱" * (6 - filled))
     text.append(f" KL {_number(step.kl)} of δ {step.max_kl:g}")
     return text
@@ -149,5 +185,5 @@ def _try(one: LineSearchTry, *, first: bool) -> Text:
 
 
 def _number(value: float) -> str:
-    """Three significant digits in at most eight characters."""
-    return f"{value:.3g}"
+    """Three significant digits in at most eight characters, of small numbers as 7.79e-4."""
+    return number(value) if abs(value) < 1e-3 else f"{value:.3g}"

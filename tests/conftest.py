@@ -1,0 +1,9 @@
+"""For all tests: one thread of arithmetic in each process, because the workers share the cores."""
+
+from __future__ import annotations
+
+import os
+
+# before anything imports numpy or torch, which read these once
+for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+    os.environ.setdefault(variable, "1")

@@ -1,0 +1,65 @@
+"""Drawing raw actions in numpy from the outputs of an actor.
+
+Legend: N environments, K outputs, A components of an action, C most choices of a component.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trpotui.rl.spaces import ActionDecoder
+
+Float32 = NDArray[np.float32]
+
+
+def sample(decoder: ActionDecoder, outputs: Float32, rng: np.random.Generator) -> NDArray[np.int64]:
+    """Draw raw actions [N] or [N, A] for outputs [N, K] of a discrete policy."""
+    match decoder.distribution:
+        case "categorical":
+            return sample_categorical(outputs, rng)
+        case "multi_categorical":
+            logits = _by_component(decoder, outputs)
+            rows = logits.reshape(-1, logits.shape[2])  # [N, A, C] -> [N * A, C]
+            drawn = sample_categorical(rows, rng).reshape(logits.shape[:2])
+            # rounding must not produce a choice that a component lacks either
+            return drawn if decoder.columns is None else np.minimum(drawn, decoder.last_choices)
+        case "bernoulli":
+            # in float64, and by tanh, which does not overflow as exp(-logits) does
+            probabilities = 0.5 + 0.5 * np.tanh(0.5 * outputs.astype(np.float64))
+            return (rng.random(outputs.shape) < probabilities).astype(np.int64)
+    raise ValueError(f"{decoder.distribution} actions are not drawn from outputs alone")
+
+
+def mode(decoder: ActionDecoder, outputs: Float32) -> NDArray[np.int64]:
+    """The likeliest raw actions [N] or [N, A] for outputs [N, K] of a discrete policy."""
+    likeliest: NDArray[np.int64]
+    match decoder.distribution:
+        case "categorical":
+            likeliest = outputs.argmax(axis=1)
+        case "multi_categorical":
+            likeliest = _by_component(decoder, outputs).argmax(axis=2)
+        case "bernoulli":
+            likeliest = (outputs > 0).astype(np.int64)
+        case _:
+            raise ValueError(f"the mode of {decoder.distribution} actions is no choice")
+    return likeliest
+
+
+def sample_categorical(logits: Float32, rng: np.random.Generator) -> NDArray[np.int64]:
+    """Draw one index per row of logits [N, K] by inverting the cumulative distribution."""
+    weights = np.exp(logits - logits.max(axis=1, keepdims=True))
+    cumulative = np.cumsum(weights, axis=1, dtype=np.float64)
+    thresholds = rng.random(len(logits)) * cumulative[:, -1]
+    # the last column is left out: rounding must not produce an index past the end
+    indices: NDArray[np.int64] = (cumulative[:, :-1] <= thresholds[:, None]).sum(axis=1)
+    return indices
+
+
+def _by_component(decoder: ActionDecoder, outputs: Float32) -> Float32:
+    """Logits [N, A, C] of outputs [N, K]; minus infinity for choices that a component lacks."""
+    if decoder.columns is None:
+        return outputs.reshape(len(outputs), len(decoder.choices), -1)
+    absent = np.full((len(outputs), 1), -np.inf, dtype=np.float32)
+    logits: Float32 = np.concatenate([outputs, absent], axis=1)[:, decoder.columns]
+    return logits

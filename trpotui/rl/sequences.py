@@ -1,0 +1,90 @@
+"""What a network is given: independent rows, or sequences for a network with memory.
+
+Legend: T steps, N environments, B valid rows of T * N, D observation features, S state features.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Sequences:
+    """The rollout of a policy with memory, in the order in which it was lived through."""
+
+    rows: Tensor
+    """Network inputs [T, N, D]."""
+    starts: Tensor
+    """[T, N]; true where an episode begins, so that the memory of the one before is dropped."""
+    valid: Tensor
+    """[T, N]; false on rows that are no transition. Outputs leave them out."""
+    states: Mapping[str, Tensor]
+    """Memory [N, S] of the `actor` and of the `critic` before the first row."""
+
+    def __len__(self) -> int:
+        """B: the rows for which a network has outputs."""
+        return int(self.valid.sum())
+
+    def columns(self, chosen: Tensor) -> Sequences:
+        """The sequences of some environments only; `chosen` holds their numbers."""
+        return Sequences(
+            self.rows[:, chosen],
+            self.starts[:, chosen],
+            self.valid[:, chosen],
+            {name: state[chosen] for name, state in self.states.items()},
+        )
+
+
+Inputs = Tensor | Sequences
+"""Rows [B, D], or sequences whose valid rows, step by step, count as the B rows."""
+
+
+def split(
+    inputs: Inputs, parts: int, generator: torch.Generator
+) -> Iterator[tuple[Inputs, Tensor]]:
+    """Shuffled minibatches of nearly equal size.
+
+    Rows are drawn one by one; sequences stay whole, so it is environments that are drawn, and there
+    are at most N parts.
+
+    Args:
+        inputs: of the whole batch.
+        parts: how many minibatches.
+        generator: shuffles, on the CPU.
+
+    Yields:
+        The inputs of a minibatch, and the numbers [b] of its rows in the batch.
+    """
+    if isinstance(inputs, Tensor):
+        order = torch.randperm(len(inputs), generator=generator).to(inputs.device)
+        for rows in order.chunk(parts):
+            yield inputs[rows], rows
+        return
+    numbers = torch.full(inputs.valid.shape, -1, device=inputs.valid.device)
+    numbers[inputs.valid] = torch.arange(len(inputs), device=inputs.valid.device)
+    order = torch.randperm(inputs.valid.shape[1], generator=generator).to(inputs.valid.device)
+    for chosen in order.chunk(parts):
+        rows = numbers[:, chosen]
+        if bool((rows >= 0).any()):
+            yield inputs.columns(chosen), rows[rows >= 0]
+
+
+def share_of(inputs: Inputs, share: float, generator: torch.Generator) -> Inputs:
+    """A random part of a batch's inputs: rows, or whole sequences; all of them where share is 1.
+
+    Args:
+        inputs: of the whole batch.
+        share: of the rows or sequences, in (0, 1]; rounded, and at least one.
+        generator: draws, on the CPU.
+    """
+    if share == 1.0:
+        return inputs
+    count = len(inputs) if isinstance(inputs, Tensor) else inputs.valid.shape[1]
+    order = torch.randperm(count, generator=generator)[: max(round(share * count), 1)]
+    if isinstance(inputs, Tensor):
+        return inputs[order.to(inputs.device)]
+    return inputs.columns(order.to(inputs.valid.device))
