@@ -27,7 +27,7 @@ MUTATIONS, CONTENTS = 250, 250
 SLOW_PARTS, SLOW_MUTATIONS, SLOW_CONTENTS = 8, 1500, 1000
 """Of the slow suite: parts, and inputs of each kind in every part."""
 CODECS = ("cp437", "raw_unicode_escape", "unicode_escape", "latin-1")
-"""What Python itself imports to decode the names in an archive and old kinds of text in a pickle."""
+"""What Python imports by itself to decode an archive's names and old kinds of text in a pickle."""
 
 
 @pytest.fixture

@@ -563,7 +563,7 @@ class TestSilentBug15:
         assert learner.moments is moments
         assert torch.equal(learner.actor.parameters, actor)
         assert torch.equal(learner.critic.parameters, critic)
-        assert environments.take_finished_episodes() == ([], [])
+        assert learner.experience.collector._environments.take_finished_episodes() == ([], [])
 
     def test_numbers_within_float32_pass(self, register):
         environments = make_environments(register(Endless), {"offset": 3e38}, n_envs=1)
