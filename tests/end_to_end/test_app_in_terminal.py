@@ -140,6 +140,7 @@ def test_ctrl_c_asks_and_a_second_one_agrees(tmp_path):
     saved(only_run(tmp_path))
 
 
+@pytest.mark.slow
 def test_a_run_is_repeated_with_its_edits_from_the_command_line(tmp_path):
     with Terminal(tmp_path, "train", "--steps", "40960", "--no-stop-when-solved") as terminal:
         start_training(terminal)

@@ -13,6 +13,8 @@ import torch
 
 from tests.rl.resuming import TIMES, differences
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 LAUNCHER = """
 import sys, gymnasium

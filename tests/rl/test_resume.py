@@ -344,6 +344,7 @@ class AtMoment(Control):
         super().raise_if_stopping()
 
 
+@pytest.mark.slow
 class TestStop:
     """Wherever a run is stopped, it goes on from the update before."""
 

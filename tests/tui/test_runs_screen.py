@@ -846,7 +846,7 @@ def test_at_80_by_24_table_and_chart_are_both_usable(runs):
         await pilot.press("down", "space", "c")
         assert table_rows(screen)[1][0] == "●"
         await pilot.resize_terminal(80, 14)  # the table alone, until the chart is asked for
-        assert not screen.query_one(RunCompare).display
+        await until(pilot, lambda: not screen.query_one(RunCompare).display)
         await pilot.press("c")
         await pilot.pause()
         assert screen.query_one(RunCompare).display

@@ -78,8 +78,10 @@ def look_at(
     return shown
 
 
-async def settle(pilot: Pilot[int], shown: Shown) -> None:
-    """Wait until something is shown and a few refreshes have brought nothing new."""
+async def settle(
+    pilot: Pilot[int], shown: Shown, ready: Callable[[], object] = lambda: True
+) -> None:
+    """Wait until something is shown, all is ready, and a few refreshes have brought nothing new."""
     give_up = time.monotonic() + PATIENCE
     quiet = 0
     while quiet < 5:
@@ -87,7 +89,8 @@ async def settle(pilot: Pilot[int], shown: Shown) -> None:
         before = len(shown.updates)
         await pilot.pause()
         pilot.app.screen._on_timer_update()
-        quiet = quiet + 1 if before and len(shown.updates) == before else 0
+        still = before and len(shown.updates) == before and ready()
+        quiet = quiet + 1 if still else 0
 
 
 class TestFirstFrame:
@@ -137,10 +140,10 @@ class TestFirstFrame:
     def test_a_chart_is_never_shown_in_the_size_it_had(self, monkeypatch, tmp_path):
         monkeypatch.chdir(tmp_path)
 
-        async def test(pilot, _app, shown):
+        async def test(pilot, app, shown):
             before = len(shown.texts)
             await pilot.resize_terminal(116, 40)
-            await settle(pilot, shown)
+            await settle(pilot, shown, lambda: app.screen.size.width == 116)
             first, *_, last = (text.splitlines() for text in shown.texts[before:])
             assert [line[:116] for line in first] == [line[:116] for line in last]
 

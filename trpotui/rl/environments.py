@@ -91,8 +91,7 @@ class BatchedEnvironment:
             )
         self._one_array = not isinstance(self.observation_space, spaces.Dict | spaces.Tuple)
         self._check_rows = partial(check_rows, count=self.n_envs)
-        self._all_valid = np.ones(self.n_envs, dtype=np.bool_)
-        self._only_resets = np.zeros(self.n_envs, dtype=np.bool_)
+        self._all_valid, self._only_resets = np.ones(self.n_envs, bool), np.zeros(self.n_envs, bool)
         self._episodes = EpisodeCounts(self.n_envs)
         self._steps, self._closed = 0, False
 

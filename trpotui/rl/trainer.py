@@ -186,8 +186,8 @@ class _Run:
             self._learner.rebuild(state["learner"], self._control.raise_if_stopping)
         except RebuildError as error:
             reasons.append(f"new episodes were begun, because {error}")
-        self._resume_from = None  # which is no longer needed, in memory either
-        if why := "; ".join(reason for reason in reasons if reason):
+        self._resume_from = None
+        if why := "; ".join(filter(None, reasons)):
             update = self._progress.update
             self._progress.discontinuities.append({"update": update, "reason": why})
             yield Discontinuity(message=f"continued, not exact: {why}", update=update, reason=why)
@@ -272,9 +272,8 @@ class _Run:
 
     def _save(self) -> bool:
         """Keep the policy and a checkpoint; whether both were kept."""
-        if self._resume_from is not None:  # its episodes would be lost to the next one
-            return True
-        return self._saver.save()
+        # where a checkpoint is not yet gone on with, the next one would lack its episodes
+        return self._resume_from is not None or self._saver.save()
 
     def _checkpoint(self) -> Generator[Event, None, bool]:
         saved = self._save()
