@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import re
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -37,6 +36,7 @@ from trpotui.rl.policy import SavedPolicy
 from trpotui.run_directory.checkpoints import CHECKPOINT, PREVIOUS, Checkpoints
 from trpotui.run_directory.lock import WRITER, as_request, lock_directory, make_directories, quietly
 from trpotui.run_directory.metrics import MetricsFile
+from trpotui.run_directory.naming import default_path
 
 CONFIG = "config.json"
 METRICS = "metrics.jsonl"
@@ -62,17 +62,7 @@ class RunDirectory:
         self._checkpoints = Checkpoints(path)
         self._unsaved_best: bytes | None = None
 
-    @staticmethod
-    def default_path(root: Path, config: RunConfig, now: datetime) -> Path:
-        """`root/<env>/<algo>-s<seed>-<UTC time>`, with a number at its end if that is taken."""
-        stamp = now.astimezone(UTC).strftime("%Y%m%dT%H%M%SZ")
-        name = f"{_as_file_name(config.algorithm)}-s{config.seed}-{stamp}"
-        path = first = root / _as_file_name(config.environment_id) / name
-        number = 1
-        while path.exists():
-            number += 1
-            path = first.with_name(f"{name}-{number}")
-        return path
+    default_path = staticmethod(default_path)
 
     @classmethod
     def create(
@@ -296,11 +286,6 @@ def _write_config(path: Path, stored: Mapping[str, object]) -> None:
         durable.write_json(path, stored)
     except (TypeError, ValueError) as error:
         raise RequestError(f"the configuration cannot be kept as JSON: {error}") from error
-
-
-def _as_file_name(name: str) -> str:
-    """`name` with a hyphen in place of what cannot be part of a file's name everywhere."""
-    return re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip(".-") or "run"
 
 
 def _timestamp() -> str:
