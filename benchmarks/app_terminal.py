@@ -80,10 +80,6 @@ class AppTerminal:
         self.written.append((time.perf_counter(), data))
         return bool(data)
 
-    def resident(self) -> int:
-        """Bytes of memory that the process has."""
-        return resident(self.pid)
-
     def end(self) -> None:
         """End the process and take its last words."""
         with contextlib.suppress(ProcessLookupError):
@@ -132,6 +128,11 @@ def resident(pid: int) -> int:
     """Bytes of memory that a process has."""
     pages = Path(f"/proc/{pid}/statm").read_text().split()[1]
     return int(pages) * os.sysconf("SC_PAGE_SIZE")
+
+
+def worked(pid: int) -> float:
+    """Seconds of processor time of a process's first thread."""
+    return int(Path(f"/proc/{pid}/task/{pid}/schedstat").read_text().split()[0]) / 1e9
 
 
 def shows(text: str) -> Condition:

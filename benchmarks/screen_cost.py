@@ -18,12 +18,13 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
-from app_terminal import AppTerminal, Condition, alike, resident, shows, unlike
+from app_terminal import AppTerminal, Condition, alike, resident, shows, unlike, worked
 
 Row = dict[str, float]
 
@@ -68,13 +69,23 @@ KEYS: list[tuple[str, str, Condition]] = [
 """What a key does, the key, and how it is seen; the first two and the last two undo each other."""
 
 
+class Sample(NamedTuple):
+    """A look at the process of a run."""
+
+    updates: int
+    at: float
+    memory: int
+    """Bytes."""
+    worked: float
+    """Seconds of work of its first thread, which is the app's own."""
+
+
 @dataclass
 class Run:
-    """What a run left, and its memory as it went."""
+    """What a run left, and its process as it went."""
 
     rows: list[Row] = field(default_factory=list)
-    memory: list[tuple[int, int]] = field(default_factory=list)
-    """Updates, and bytes of the process after them."""
+    samples: list[Sample] = field(default_factory=list)
 
     def speed(self, first: int = 0, last: int | None = None) -> float:
         """Steps per second from one update to another."""
@@ -84,7 +95,15 @@ class Run:
 
     def megabytes(self, update: int) -> float:
         """Memory when so many updates had been made."""
-        return next(bytes_ for done, bytes_ in self.memory if done >= update) / 1e6
+        return self._sample(update).memory / 1e6
+
+    def share(self, first: int, last: int) -> float:
+        """Of the time from one update to another that the first thread worked, in percent."""
+        start, end = self._sample(first), self._sample(last)
+        return 100 * (end.worked - start.worked) / (end.at - start.at)
+
+    def _sample(self, update: int) -> Sample:
+        return next(sample for sample in self.samples if sample.updates >= update)
 
 
 class Watch:
@@ -105,7 +124,14 @@ class Watch:
                 self._offset = file.tell()
             *lines, self._rest = (self._rest + added).split("\n")
             self.run.rows += map(json.loads, lines)
-            self.run.memory.append((len(self.run.rows), resident(self._pid)))
+            self.run.samples.append(
+                Sample(
+                    len(self.run.rows),
+                    time.perf_counter(),
+                    resident(self._pid),
+                    worked(self._pid),
+                )
+            )
         return len(self.run.rows)
 
 
@@ -221,18 +247,17 @@ def print_latency(count: int) -> None:
 def print_length(pairs: int) -> None:
     print("\n| run of 10,000 updates | headless | app |\n|---|---|---|")
     made = [(headless(LONG), in_app(LONG)) for _ in range(pairs)]
-    figures: dict[str, tuple[Callable[[Run], float], str]] = {
-        "steps/s, updates 100 to 1,000": (lambda run: run.speed(100, 1000), ",.0f"),
-        "steps/s, updates 9,000 to 10,000": (lambda run: run.speed(9000, 10_000), ",.0f"),
-        "MB after 1,000 updates": (lambda run: run.megabytes(1000), ",.0f"),
-        "MB after 9,000 updates": (lambda run: run.megabytes(9000), ",.0f"),
-    }
-    for name, (figure, form) in figures.items():
-        alone, within = (statistics.median(map(figure, runs)) for runs in zip(*made, strict=True))
-        print(f"| {name} | {alone:{form}} | {within:{form}} |")
     for name, first, last in (("100 to 1,000", 100, 1000), ("9,000 to 10,000", 9000, 10_000)):
-        ratios = [within.speed(first, last) / alone.speed(first, last) for alone, within in made]
-        print(f"| app / headless, updates {name} | | {spread(ratios, '.3f')} |", flush=True)
+        both = [[run.speed(first, last) for run in pair] for pair in made]
+        alone, within = (statistics.median(speeds) for speeds in zip(*both, strict=True))
+        print(f"| steps/s, updates {name} | {alone:,.0f} | {within:,.0f} |")
+        print(f"| of headless | | {spread([app / alone for alone, app in both], '.3f')} |")
+        shares = [app.share(first, min(last, 9900)) for _, app in made]
+        print(f"| work of the app's own thread, % | | {spread(shares, '.1f')} |")
+    for update in (1000, 9000):
+        both = [[run.megabytes(update) for run in pair] for pair in made]
+        alone, within = (statistics.median(sizes) for sizes in zip(*both, strict=True))
+        print(f"| MB after {update:,} updates | {alone:,.0f} | {within:,.0f} |", flush=True)
 
 
 def main() -> None:
