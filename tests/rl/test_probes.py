@@ -20,7 +20,7 @@ from trpotui.rl.environments import make_environments
 from trpotui.rl.learner import Learner
 from trpotui.rl.trainer import train
 
-SEEDS = [0, 1]
+SEEDS = [0, pytest.param(1, marks=pytest.mark.slow)]
 KINDS = ["discrete", "multi_discrete", "multi_binary", "continuous"]
 GAMMA = 0.8
 

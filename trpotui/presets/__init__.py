@@ -15,7 +15,8 @@ An environment may stand in several files, with presets of different names. The 
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
+from functools import cache
 from importlib import resources
 from typing import Any
 
@@ -69,7 +70,11 @@ def _tables(environment_id: str) -> dict[str, dict[str, dict[str, Any]]]:
     }
 
 
-def _files() -> Iterator[dict[str, Any]]:
-    for entry in sorted(resources.files(__name__).iterdir(), key=lambda entry: entry.name):
-        if entry.name.endswith(".toml"):
-            yield tomllib.loads(entry.read_text(encoding="utf-8"))
+@cache
+def _files() -> list[dict[str, Any]]:
+    """All of them, read once: forms ask anew at every key."""
+    return [
+        tomllib.loads(entry.read_text(encoding="utf-8"))
+        for entry in sorted(resources.files(__name__).iterdir(), key=lambda entry: entry.name)
+        if entry.name.endswith(".toml")
+    ]
