@@ -228,6 +228,7 @@ def test_a_healthy_scripted_run_has_no_findings():
         assert diagnose(state) == ()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", [0, 3, 7])
 def test_a_healthy_run_of_cartpole_has_no_findings(seed):
     state = assert_nothing_found(RunRequest(preset="default", seed=seed))

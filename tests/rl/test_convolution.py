@@ -336,6 +336,7 @@ class Keeper:
 
 
 class TestLearning:
+    @pytest.mark.slow
     @pytest.mark.parametrize("seed", [0, 1])
     @pytest.mark.parametrize("channels_first", [False, True])
     def test_picture_tells_which_action_is_right(self, register, make_config, seed, channels_first):

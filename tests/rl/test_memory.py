@@ -362,6 +362,7 @@ class TestFrozen:
         assert facts_of(saved_policy())["memory cells"] is None
 
 
+@pytest.mark.slow
 @either_kind
 def test_a_cue_is_repeated_ten_steps_later(register, make_config, kind):
     hyper = {

@@ -21,7 +21,12 @@ from trpotui.rl.learner import Learner
 from trpotui.rl.trainer import train
 
 SEEDS = [0, pytest.param(1, marks=pytest.mark.slow)]
-KINDS = ["discrete", "multi_discrete", "multi_binary", "continuous"]
+KINDS = [
+    "discrete",
+    pytest.param("multi_discrete", marks=pytest.mark.slow),
+    pytest.param("multi_binary", marks=pytest.mark.slow),
+    "continuous",
+]
 GAMMA = 0.8
 
 
