@@ -5,8 +5,8 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-SCREEN_SHARE = 0.03
-"""Of the time may go into drawing, a dear screen is drawn more rarely; what else the screen does
+SCREEN_SHARE = 0.02
+"""Of the time may go into drawing: a dear screen is drawn more rarely. What else the screen does
 during a run comes to about a hundredth."""
 
 
