@@ -1,5 +1,6 @@
 """Every finding has a run that must bring it and one, like it, that must not."""
 
+import math
 import re
 from dataclasses import replace
 
@@ -26,6 +27,7 @@ from trpotui.diagnosis import Finding, Kind, Severity, diagnose
 from trpotui.diagnosis.finding import WINDOW
 from trpotui.diagnosis.learning import SAME_UPDATES, STILL_UPDATES
 from trpotui.events import HyperparametersChanged, RejectReason
+from trpotui.rl.algorithms import ALGORITHMS, load_algorithm
 from trpotui.rl.algorithms.trpo import TrpoHyperparameters
 from trpotui.rl.trainer import train
 from trpotui.run_request import RunRequest, make_config
@@ -219,6 +221,43 @@ def test_an_algorithm_without_a_trust_region_is_judged_by_the_rest():
         [replace(report, trust_region=None) for report in reports(30, explained_variance=-1.0)]
     )
     assert [finding.kind for finding in diagnose(state)] == [Kind.CRITIC]
+
+
+FORMS = {
+    "reinforce": {"learning_rate": 3e-4},
+    "a2c": {"learning_rate": 3e-4},
+    "ppo": {"learning_rate": 3e-4, "clip_range": 0.2},
+    "ppo_penalty": {"learning_rate": 3e-4, "penalty": 1.0, "target_kl": 0.01},
+    "trpo_penalty": {"penalty": 1.0},
+    "npg": {"max_kl": 0.01},
+    "trpo": {"max_kl": 0.01},
+}
+"""What the updates of an algorithm report of how far they may go."""
+
+
+@pytest.mark.parametrize("adaptive", [False, True])
+@pytest.mark.parametrize("name", ALGORITHMS)
+def test_advice_names_what_the_algorithm_has(name, adaptive):
+    form = {"max_kl": None, "trust_region": None} | FORMS[name]
+    if name == "trpo_penalty" and adaptive:
+        form["target_kl"] = 0.01
+    reason = RejectReason.NO_GAIN if "trpo" in name else RejectReason.ZERO_GRADIENT
+    flat = reports(40, explained_variance=-1.0, entropy=lambda k: 0.9**k, **FLAT)
+    alike = [replace(report, reject_reason=reason, **form) for report in flat]
+    shrunk = [
+        replace(report, **form) for report in reports(120, value_loss=math.nan, **returns(still))
+    ]
+    collapsed = [replace(report, **form) for report in reports(40, **FALLING, **returns(still))]
+    kinds = set()
+    for state in (run(alike), run(shrunk), run(collapsed, **ONE)):
+        for finding in diagnose(state):
+            kinds.add(finding.kind)
+            names = field_names(load_algorithm(name).hyperparameter_type)
+            assert set(finding.settings) <= set(names)
+            assert all(re.search(rf"\b{one}\b", finding.advice) for one in finding.settings)
+            mentioned = set(re.findall(r"\b[a-z]+(?:_[a-z]+)+\b", finding.advice))
+            assert mentioned - {"gauss_newton"} <= set(names)
+    assert kinds >= {Kind.REFUSED, Kind.ENTROPY, Kind.RETURNS, Kind.NOT_FINITE}
 
 
 def test_a_healthy_scripted_run_has_no_findings():

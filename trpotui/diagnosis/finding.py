@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import IntEnum, StrEnum
+from typing import NamedTuple
 
 from trpotui.events import RunStarted, TrustRegionStep, UpdateFinished
 from trpotui.telemetry import RunState
@@ -51,6 +52,14 @@ class Finding:
     """The hyperparameters that the advice names."""
 
 
+class StepSize(NamedTuple):
+    """What says how far an update may go, with the words for changing it."""
+
+    setting: str
+    shorten: str
+    lengthen: str
+
+
 @dataclass(frozen=True, kw_only=True)
 class Evidence:
     """What a check looks at."""
@@ -67,3 +76,16 @@ class Evidence:
     """The last `WINDOW` that were accepted, of twice as many."""
     solved: bool
     """The returns are, or once were, where the environment says they should be."""
+
+    @property
+    def step_size(self) -> StepSize:
+        """Of the run's algorithm, which is known by what its updates report."""
+        last = self.updates[-1]
+        name = "max_kl"
+        if last.max_kl is None and last.learning_rate is not None:
+            name = "learning_rate"
+        elif last.max_kl is None and last.target_kl is not None:
+            name = "target_kl"
+        elif last.max_kl is None and last.penalty is not None:
+            return StepSize("coefficient", "raise coefficient", "lower coefficient")
+        return StepSize(name, f"lower {name}", f"raise {name}")

@@ -42,16 +42,17 @@ def collapsed_entropy(evidence: Evidence) -> Finding | None:
     now = median(update.entropy for update in evidence.recent[-WINDOW // 2 :])
     if uniform is None or now >= COLLAPSED_ENTROPY * uniform:
         return None
+    size = evidence.step_size
     return Finding(
         kind=Kind.ENTROPY,
         severity=Severity.WARNING,
         title=f"the policy is almost deterministic (entropy {now:.2f} of {uniform:.2f} nats)",
         advice=(
             "it hardly explores any more and seldom recovers by itself. Unless its returns are "
-            "what you want, start again with a smaller max_kl or with more rollout_steps, so that "
-            "it commits later and on more evidence"
+            f"what you want, {size.shorten} and raise rollout_steps in a new run, so that it "
+            "commits later and on more evidence"
         ),
-        settings=("max_kl", "rollout_steps"),
+        settings=(size.setting, "rollout_steps"),
     )
 
 
@@ -76,16 +77,17 @@ def _collapsed_sigma(evidence: Evidence, first: float) -> Finding | None:
     if (share >= SHRUNK_SIGMA and not is_steep) or len(means) < FEW_RETURNS or _improves(means):
         return None
     how = f"fast, to {share:.0%}" if is_steep else f"to {share:.1%}"
+    size = evidence.step_size
     since = "at the resumption" if evidence.started.first_update else "at first"
     return Finding(
         kind=Kind.ENTROPY,
         severity=Severity.WARNING,
         title=f"sigma has shrunk {how} of what it was {since}, and the returns do not improve",
         advice=(
-            "the policy hardly explores any more. Unless its returns are what you want, start "
-            "again with a smaller max_kl, more rollout_steps or a greater initial_log_std"
+            f"the policy hardly explores any more. Unless its returns are what you want, "
+            f"{size.shorten}, or raise rollout_steps or initial_log_std, in a new run"
         ),
-        settings=("max_kl", "rollout_steps", "initial_log_std"),
+        settings=(size.setting, "rollout_steps", "initial_log_std"),
     )
 
 
@@ -121,6 +123,7 @@ def still_returns(evidence: Evidence) -> Finding | None:
     means = _mean_returns(evidence)[-STILL_UPDATES:]
     if evidence.solved or len(means) < SAME_UPDATES:
         return None
+    size = evidence.step_size
     if _all_alike(evidence):
         return Finding(
             kind=Kind.RETURNS,
@@ -128,10 +131,10 @@ def still_returns(evidence: Evidence) -> Finding | None:
             title=f"every episode of {len(means)} updates returned {return_text(means[-1])}",
             advice=(
                 "there is nothing to learn from while all episodes are alike: raise rollout_steps "
-                "so that more is tried between updates, lower max_kl to keep exploring for longer, "
-                "or shape the reward"
+                f"so that more is tried between updates, {size.shorten} to keep exploring for "
+                "longer, or shape the reward"
             ),
-            settings=("rollout_steps", "max_kl"),
+            settings=("rollout_steps", size.setting),
         )
     if len(means) < STILL_UPDATES or _moves(means):
         return None
@@ -140,11 +143,11 @@ def still_returns(evidence: Evidence) -> Finding | None:
         severity=Severity.HINT,
         title=f"the return stands still at {return_text(fmean(means))} for {len(means)} updates",
         advice=(
-            "this may be as good as it gets. If not: raise max_kl for larger steps, raise "
+            f"this may be as good as it gets. If not: {size.lengthen} for larger steps, raise "
             "rollout_steps for a less noisy gradient, or look at gamma and gae_lambda: "
             "1 / (1 - gamma) steps is how far the policy looks ahead"
         ),
-        settings=("max_kl", "rollout_steps", "gamma", "gae_lambda"),
+        settings=(size.setting, "rollout_steps", "gamma", "gae_lambda"),
     )
 
 

@@ -46,6 +46,15 @@ _REFUSAL_ADVICE = {
         ("cg_damping",),
     ),
 }
+_PENALTY_ADVICE = {
+    RejectReason.NO_GAIN: (
+        "no try gained more than its penalty",
+        "the gradient may be mostly noise: raise rollout_steps for more samples, or raise "
+        "max_backtracks. A policy that is as good as it gets ends like this, too",
+        ("rollout_steps", "max_backtracks"),
+    ),
+}
+"""Of algorithms that are bounded by a penalty, where it differs."""
 
 
 def not_finite(evidence: Evidence) -> Finding | None:
@@ -53,16 +62,17 @@ def not_finite(evidence: Evidence) -> Finding | None:
     count = sum(map(_has_bad_number, evidence.recent))
     if not count:
         return None
+    size = evidence.step_size
     updates = "update" if len(evidence.recent) == 1 else f"{len(evidence.recent)} updates"
     return Finding(
         kind=Kind.NOT_FINITE,
         severity=Severity.SERIOUS if count >= REFUSALS else Severity.WARNING,
         title=f"{count} of the last {updates} met numbers that are not finite",
         advice=(
-            "something overflows: lower max_kl; in a new run switch normalize_observations on and, "
-            "if rewards are in the thousands, lower reward_scale"
+            f"something overflows: {size.shorten}; in a new run switch normalize_observations on "
+            "and, if rewards are in the thousands, lower reward_scale"
         ),
-        settings=("max_kl", "normalize_observations", "reward_scale"),
+        settings=(size.setting, "normalize_observations", "reward_scale"),
     )
 
 
@@ -78,17 +88,19 @@ def refused_steps(evidence: Evidence) -> Finding | None:
     streak = evidence.state.refused_in_a_row
     if len(evidence.updates) < len(evidence.state.recent_updates):  # changed by hand in between
         streak = min(streak, len(evidence.updates))
-    refused = [step for step in evidence.steps if not step.accepted]
+    refused = [update for update in evidence.recent if not update.accepted]
     if streak >= REFUSALS:
         seen = f"{streak} steps refused in a row"
-    elif len(evidence.steps) >= WINDOW and 2 * len(refused) >= len(evidence.steps):
-        seen = f"{len(refused)} of the last {len(evidence.steps)} steps refused"
+    elif len(evidence.recent) >= WINDOW and 2 * len(refused) >= len(evidence.recent):
+        seen = f"{len(refused)} of the last {len(evidence.recent)} steps refused"
     else:
         return None
-    reason = Counter(step.reject_reason for step in refused).most_common(1)[0][0]
-    if reason not in _REFUSAL_ADVICE:  # numbers that are not finite are a finding of their own
+    ((reason, _),) = Counter(update.reject_reason for update in refused).most_common(1)
+    advised = _PENALTY_ADVICE if evidence.updates[-1].max_kl is None else {}
+    known = _REFUSAL_ADVICE | advised
+    if reason not in known:  # numbers that are not finite are a finding of their own
         return None
-    cause, advice, settings = _REFUSAL_ADVICE[reason]
+    cause, advice, settings = known[reason]
     return Finding(
         kind=Kind.REFUSED,
         severity=Severity.SERIOUS if streak >= MANY_REFUSALS else Severity.WARNING,
