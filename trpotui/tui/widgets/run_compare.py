@@ -252,7 +252,7 @@ class Settings(NamedTuple):
         table = Table(box=None, padding=(0, 1, 0, 0), show_header=bool(self.header))
         for place in range(len(self.rows[0]) if self.rows else 0):
             heading = self.header[place - 1] if self.header and place else Text()
-            table.add_column(heading, no_wrap=place == 0, overflow="fold")
+            table.add_column(heading, no_wrap=True)
         for row in self.rows:
             table.add_row(*row)
         return table
