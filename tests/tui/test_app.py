@@ -395,6 +395,17 @@ class TestLeaving:
 
         assert drive(test, Script()).return_code == 0
 
+    @pytest.mark.parametrize("before", ["question_mark", "e", "n", "ctrl+p"])
+    def test_ctrl_c_is_for_leaving_everywhere(self, before):
+        async def test(pilot: Pilot[Any], app: TrpotuiApp) -> None:
+            shown, focused = app.screen, app.focused
+            await pilot.press(before)
+            await until(pilot, lambda: (app.screen, app.focused) != (shown, focused))
+            await pilot.press("ctrl+c")
+            assert app._exit
+
+        assert drive(test, Script()).return_code == 0
+
     def test_ctrl_c_amid_a_run_asks_and_a_second_one_agrees(self):
         script = Script()
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from functools import partial
-from typing import Any
+from typing import Any, ClassVar
 
 from textual.app import App, SystemCommand
+from textual.binding import Binding, BindingType
 from textual.command import CommandPalette
 from textual.screen import Screen
 from textual.theme import ThemeProvider
@@ -19,7 +20,9 @@ OF_TEXTUAL = ("Theme", "Screenshot")
 
 
 class Palette(LatestSize, CommandPalette):
-    """Textual's palette, safe from storms of resizes."""
+    """Textual's palette, safe from storms of resizes, and left for good by Ctrl-C."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("ctrl+c", "app.quit", "quit", show=False)]
 
 
 class PaletteApp(App[int]):

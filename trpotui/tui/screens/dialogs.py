@@ -7,13 +7,12 @@ from typing import ClassVar
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical, VerticalScroll
-from textual.screen import ModalScreen
 from textual.widgets import Button, Collapsible, Static
 
-from trpotui.tui.screens.latest_size import LatestSize
+from trpotui.tui.screens.dialog import Dialog
 
 
-class ConfirmDialog(LatestSize, ModalScreen[bool]):
+class ConfirmDialog(Dialog[bool]):
     """A question; answers True when the person agrees.
 
     Args:
@@ -57,7 +56,7 @@ class QuitDialog(ConfirmDialog):
         super().__init__("Stop the run, save it and quit?", agree="Stop and quit")
 
 
-class ErrorDialog(LatestSize, ModalScreen[None]):
+class ErrorDialog(Dialog[None]):
     """A sentence about what went wrong, with the traceback for whoever wants it.
 
     Args:

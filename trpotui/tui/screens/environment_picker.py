@@ -12,14 +12,13 @@ from textual.containers import Vertical
 from textual.content import Content
 from textual.fuzzy import Matcher
 from textual.message import Message
-from textual.screen import ModalScreen
 from textual.style import Style
 from textual.widgets import Footer, Input, OptionList, Static
 from textual.widgets.option_list import Option
 from textual.worker import get_current_worker
 
 from trpotui.tui.environment_list import Listed, find_unsupported, listed_environments
-from trpotui.tui.screens.latest_size import LatestSize
+from trpotui.tui.screens.dialog import Dialog
 
 if TYPE_CHECKING:
     from trpotui.tui.app import TrpotuiApp
@@ -44,7 +43,7 @@ class Looked(Message):
         self.reason = reason
 
 
-class EnvironmentPicker(LatestSize, ModalScreen[str | None]):
+class EnvironmentPicker(Dialog[str | None]):
     """A search field above a list; answers the id of an environment, or None when it was left.
 
     Args:

@@ -9,14 +9,13 @@ from rich.text import Text
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import VerticalScroll
-from textual.screen import ModalScreen
 from textual.widgets import Static
 
 from trpotui.tui.actions import actions_of
-from trpotui.tui.screens.latest_size import LatestSize
+from trpotui.tui.screens.dialog import Dialog
 
 
-class HelpScreen(LatestSize, ModalScreen[None]):
+class HelpScreen(Dialog[None]):
     """Every key that works on the screen below, with what it does."""
 
     BINDINGS: ClassVar[list[BindingType]] = [

@@ -9,12 +9,11 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical, VerticalScroll
 from textual.events import DescendantFocus
-from textual.screen import ModalScreen
 from textual.widgets import Button, Footer, Input, Static
 
 from trpotui.errors import RequestError
 from trpotui.tui.form import Form, text_of
-from trpotui.tui.screens.latest_size import LatestSize
+from trpotui.tui.screens.dialog import Dialog
 from trpotui.tui.widgets.fields import FieldRow
 
 if TYPE_CHECKING:
@@ -23,7 +22,7 @@ if TYPE_CHECKING:
 LOADING = "loading torch; the hyperparameters are here in a moment …"
 
 
-class HyperparameterDialog(LatestSize, ModalScreen[dict[str, object] | None]):
+class HyperparameterDialog(Dialog[dict[str, object] | None]):
     """A form; answers the values that differ from its base, or None when it was left.
 
     Args:

@@ -10,19 +10,18 @@ from textual import work
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical, VerticalScroll
-from textual.screen import ModalScreen
 from textual.widgets import Button, Static, TabbedContent, TabPane
 
 from trpotui.past_runs import PastRun
 from trpotui.past_runs.files import CRASH, LOG, read_tail, shown
-from trpotui.tui.screens.latest_size import LatestSize
+from trpotui.tui.screens.dialog import Dialog
 from trpotui.tui.widgets.run_table import standing
 
 MOST_TEXT = 50_000
 """Bytes at the end of a log that are shown."""
 
 
-class RunDetails(LatestSize, ModalScreen[None]):
+class RunDetails(Dialog[None]):
     """A run in full, in three pages.
 
     Args:

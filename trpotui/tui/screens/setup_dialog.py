@@ -8,12 +8,11 @@ from typing import TYPE_CHECKING, ClassVar
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import VerticalScroll
-from textual.screen import ModalScreen
 from textual.widgets import Footer
 
 from trpotui.tui.draft import Draft
 from trpotui.tui.messages import RunRequested, StopRequested
-from trpotui.tui.screens.latest_size import LatestSize
+from trpotui.tui.screens.dialog import Dialog
 from trpotui.tui.widgets.setup import SetupPane
 
 if TYPE_CHECKING:
@@ -29,7 +28,7 @@ class SetupAnswer:
     """Whether a run is to be started with it."""
 
 
-class SetupDialog(LatestSize, ModalScreen[SetupAnswer]):
+class SetupDialog(Dialog[SetupAnswer]):
     """The same form as at the side of a wide terminal; what is filled in is kept either way.
 
     Args:

@@ -68,7 +68,7 @@ class Subject:
             first_step=0 if started is None else started.first_step,
             steps=state.steps,
             total_steps=state.planned_steps,
-            ended=state.finished is not None,
+            ended=state.finished is not None or state.failure is not None,
             marks=tuple(state.marks),
         )
 
