@@ -8,7 +8,7 @@ from contextlib import contextmanager
 import torch
 from threadpoolctl import threadpool_limits
 
-from trpotui.errors import RequestError
+from trpotui.errors import RequestError, RunError
 
 
 def resolve_device(name: str) -> torch.device:
@@ -53,3 +53,28 @@ def threads(count: int, *, batch: int, width: int) -> Iterator[None]:
             yield
     finally:
         torch.set_num_threads(before)
+
+
+@contextmanager
+def memory_told(device: torch.device) -> Iterator[None]:
+    """Say in a sentence that memory has run out, and what takes less.
+
+    Raises:
+        RunError: it has.
+    """
+    try:
+        yield
+    except Exception as error:
+        if not _is_shortage(error):
+            raise
+        raise RunError(
+            f"device {device} ran out of memory: choose smaller n_envs, rollout_steps or "
+            "hidden_sizes"
+        ) from error
+
+
+def _is_shortage(error: Exception) -> bool:
+    """Whether numpy, an accelerator or torch on the CPU, which has no class for it, lacks room."""
+    return isinstance(error, MemoryError | torch.OutOfMemoryError) or (
+        isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
+    )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import os
 import sys
 import threading
@@ -28,6 +29,9 @@ class LastingOutput:
 
     def __init__(self, file: TextIO) -> None:
         self._file = file
+        if isinstance(file, io.TextIOWrapper):
+            # terminals take it whatever the locale says, which may know nothing but ASCII
+            file.reconfigure(encoding="utf-8")
 
     def write(self, text: str) -> None:
         """Write if there still is anybody to read."""
