@@ -31,7 +31,7 @@ from trpotui.events import (
 from trpotui.rl.checkpoint import Progress, check_same_run, computed_otherwise
 from trpotui.rl.collector import LONGEST_WAIT
 from trpotui.rl.control import Control, Interrupted
-from trpotui.rl.devices import resolve_device, threads
+from trpotui.rl.devices import memory_told, resolve_device, threads
 from trpotui.rl.environments import (
     has_native_form,
     make_environments,
@@ -100,7 +100,8 @@ def train(
     device = resolve_device(config.device)
     h = config.hyperparameters
     width = max([*h.hidden_sizes, UNITS if h.network == "cnn" else 1])
-    with threads(config.torch_threads, batch=expected_samples(config), width=width):
+    samples = expected_samples(config)
+    with threads(config.torch_threads, batch=samples, width=width), memory_told(device):
         run = _Run(config, device, control or Control(), store, resume_from)
         try:
             yield from run.events()
