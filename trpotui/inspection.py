@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -46,6 +48,22 @@ def facts_of(saved: SavedPolicy) -> dict[str, Any]:
         "versions": dict(saved.versions),
         "configuration": dict(saved.config),
     }
+
+
+def as_json(facts: Mapping[str, Any]) -> str:
+    """Facts as JSON, which has no infinity: a bound that is none is null."""
+    return json.dumps(_bounded(facts), allow_nan=False)
+
+
+def _bounded(value: Any) -> Any:
+    match value:
+        case Mapping():
+            return {name: _bounded(one) for name, one in value.items()}
+        case list() | tuple():
+            return [_bounded(one) for one in value]
+        case float() if not math.isfinite(value):
+            return None
+    return value
 
 
 def as_table(facts: Mapping[str, Any]) -> str:

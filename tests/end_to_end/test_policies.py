@@ -37,7 +37,9 @@ def test_inspect_tells_where_a_policy_came_from(trpotui, trained):
     text = trpotui("inspect", trained / "policy.pt").stdout
     for fact in ("CartPole-v1", "trpo", "categorical", "[64, 64]", "max_kl=0.0001"):
         assert fact in text, fact
-    facts = json.loads(trpotui("inspect", trained / "policy.pt", "--json").stdout)
+    printed = trpotui("inspect", trained / "policy.pt", "--json").stdout
+    facts = json.loads(printed, parse_constant=pytest.fail)  # JSON knows no infinity
+    assert facts["observations"]["low"][1] is None
     assert facts["environment"] == "CartPole-v1"
     assert facts["configuration"]["hyperparameters"]["rollout_steps"] == 64
     assert facts["score when saved"]["episodes"] in (20, 100)

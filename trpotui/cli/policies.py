@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json as jsonlib
 import sys
 from collections.abc import Callable
 from enum import StrEnum
@@ -116,10 +115,10 @@ async def _play_in_window(
 @app.command()
 def inspect(file: PolicyPath, json: Json = False, debug: Debug = False) -> int:
     """Show what a policy file holds and where it came from; nothing is run."""
-    from trpotui.inspection import as_table, facts_of
+    from trpotui.inspection import as_json, as_table, facts_of
     from trpotui.policy_file import read_policy
     from trpotui.terminal import Printer
 
     facts = facts_of(read_policy(file))
-    Printer(sys.stdout).line(jsonlib.dumps(facts) if json else as_table(facts))
+    Printer(sys.stdout).line(as_json(facts) if json else as_table(facts))
     return 0
