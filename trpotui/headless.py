@@ -27,6 +27,7 @@ from trpotui.events import (
 from trpotui.recorded_run import copy_best, recorded_run
 from trpotui.rl.control import Control
 from trpotui.rl.policy import SavedPolicy
+from trpotui.rl.profiling import Profile, table
 from trpotui.run_directory import RunDirectory
 from trpotui.run_log import log_line
 from trpotui.telemetry import RunState, fold
@@ -47,6 +48,8 @@ class Reporting:
     """The metrics of every update on standard output, one JSON object a line."""
     log_every: int = 10
     """Updates between plain lines, where standard error is no terminal."""
+    profile: bool = False
+    """Where the time went, at the end."""
 
 
 def run_headless(
@@ -75,6 +78,9 @@ def run_headless(
     state = RunState()
     with stop_on_signals(control) as received, _reporter(reporting, err) as report:
         events = recorded_run(config, directory, control, store=store, resume_from=resume_from)
+        profile = Profile() if reporting.profile else None
+        if profile is not None:
+            events = profile.over(events)
         try:
             for event in events:
                 state = fold(state, event)
@@ -84,6 +90,8 @@ def run_headless(
     if not reporting.quiet and state.finished is not None:
         summary = summarize(state.finished, config.environment_id, saved)
         (err if reporting.json else out).line(summary)
+    if profile is not None:
+        (err if reporting.json else out).line(table(profile.seconds))
     return 128 + received[0] if received else 0
 
 

@@ -106,6 +106,9 @@ def train(
     log_every: Annotated[
         int, typer.Option(min=1, help="Updates between lines, where there is no progress bar.")
     ] = 10,
+    profile: Annotated[
+        bool, typer.Option("--profile", help="Print at the end where the time went.")
+    ] = False,
     imports: Imports = None,
     debug: Debug = False,
 ) -> int:
@@ -125,9 +128,10 @@ def train(
                 "cannot be used with --repeat: a repeated run keeps its configuration")  # fmt: skip
     request = _request(asked, total_steps=steps, stop_when_solved=stop_when_solved)
     if not no_ui:
-        _refuse({"--quiet": quiet, "--json": json, "--run-dir": run_dir}, "needs --no-ui")
+        headless = {"--quiet": quiet, "--json": json, "--run-dir": run_dir, "--profile": profile}
+        _refuse(headless, "needs --no-ui")
         return _open_app(request, resume, repeat, output)
-    reporting = _reporting(quiet=quiet, json=json, log_every=log_every)
+    reporting = _reporting(quiet=quiet, json=json, log_every=log_every, profile=profile)
     if resume is not None:
         return _resume(resume, request, output, reporting)
     if repeat is not None:
@@ -254,10 +258,10 @@ def _refuse(options: Mapping[str, object], why: str) -> None:
             raise RequestError(f"{name} {why}")
 
 
-def _reporting(*, quiet: bool, json: bool, log_every: int) -> Reporting:
+def _reporting(**options: Any) -> Reporting:
     from trpotui.headless import Reporting
 
-    return Reporting(quiet=quiet, json=json, log_every=log_every)
+    return Reporting(**options)
 
 
 def _pairs(items: Sequence[str] | None, option: str) -> dict[str, str]:
