@@ -91,7 +91,7 @@ def test_the_speeds_are_walked_one_by_one_and_end() -> None:
     assert pace.speed == 16.0
     for _ in SPEEDS:
         pace.slower()
-    assert pace.speed == 0.25
+    assert pace.speed == 0.1
 
 
 def test_a_slow_environment_plays_slower_instead_of_falling_behind() -> None:

@@ -13,7 +13,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Literal, TypeVar
 
-import gymnasium as gym
 import numpy as np
 from gymnasium import spaces
 from numpy.typing import NDArray
@@ -31,6 +30,7 @@ from trpotui.rl.observations import (
     checked,
 )
 from trpotui.rl.policy import ACTION_STREAM, Policy
+from trpotui.single_environment import because, make_environment, refuse_other_spaces
 
 DEFAULT_FPS = 30.0
 """Frames per second of an environment that does not declare its own."""
@@ -72,6 +72,8 @@ class EpisodePlayed:
     """Undiscounted sum of rewards."""
     length: int
     """Environment steps."""
+    place: int = 0
+    """Whose it was, of several policies side by side, counted from 0."""
 
 
 class EpisodePlayer:
@@ -101,11 +103,24 @@ class EpisodePlayer:
         self.steps = 0
         self.total = 0.0
         """Return so far."""
+        self.reward = 0.0
+        """Of the last step."""
+        self.action: Any = None
+        """The last one, as the environment was given it; None before the first step."""
         self.ended = True
+        self.truncated = False
+        """Whether the episode was cut short, so that more reward could have followed."""
+        self._stochastic = options.stochastic
+        self._rng = np.random.default_rng(0)
         self._session = policy.session(1)
         self._starts = np.ones(1, dtype=np.bool_)
         self._observation: Observations = np.zeros(0)
-        self._environment = _make(policy, render_mode)
+        self._environment = make_environment(
+            self.environment_id, policy.spec.environment_kwargs, render_mode
+        )
+        refuse_other_spaces(
+            self._environment, policy.spec.observation_space, policy.spec.action_space
+        )
 
     @property
     def fps(self) -> float:
@@ -119,6 +134,22 @@ class EpisodePlayer:
         """What the policy sees before its next step."""
         return self._observation
 
+    @property
+    def stochastic(self) -> bool:
+        """Whether the steps to come are sampled; to begin with, what the options say."""
+        return self._stochastic
+
+    @stochastic.setter
+    def stochastic(self, value: bool) -> None:
+        self._stochastic = value
+        self._session.draw_from(self._rng if value else None)
+
+    def follow(self, policy: Policy) -> None:
+        """Go on amid the episode with another policy of the same spec: the same, after updates."""
+        session = policy.session(1, self._rng if self._stochastic else None)
+        session.restore(self._session.state())
+        self.policy, self._session = policy, session
+
     def start(self, episode: int) -> None:
         """Reset for an episode, counted from 1.
 
@@ -126,24 +157,47 @@ class EpisodePlayer:
             EnvironmentFaultError: the environment raised or handed out bad data.
         """
         self.episode, self.steps, self.total = episode, 0, 0.0
+        self.reward, self.action = 0.0, None
         self.seed = self.options.seed + episode - 1
-        stream = [self.seed, ACTION_STREAM]
-        rng = np.random.default_rng(stream) if self.options.stochastic else None
-        self._session = self.policy.session(1, rng)
+        self._rng = np.random.default_rng([self.seed, ACTION_STREAM])
+        self._session = self.policy.session(1, self._rng if self._stochastic else None)
         self._starts[:] = True
         answer = self._call(lambda: self._environment.reset(seed=self.seed))
         if not isinstance(answer, tuple) or len(answer) != 2:
             raise self._fault("did not return an observation and an info")
         self._observation = self._checked(answer[0])
-        self.ended = False
+        self.ended = self.truncated = False
 
-    def step(self) -> None:
+    def step(self, action: Any = None) -> None:
         """Let the policy act once; sets `ended` when the episode is over.
+
+        Args:
+            action: done in the place of the policy's own, which is found all the same, so that its
+                memory and its noise go on as if it had been that.
 
         Raises:
             EnvironmentFaultError: the environment raised or handed out bad data.
             RunError: the policy's action is not a finite number.
         """
+        own = self._own_action()
+        self.action = own if action is None else action
+        self.steps += 1
+        answer = self._call(lambda: self._environment.step(self.action))
+        if not isinstance(answer, tuple) or len(answer) != 5:
+            raise self._fault("did not return its five values")
+        observation, reward, terminated, truncated, _ = answer
+        try:
+            total, self.reward = self.total + float(reward), float(reward)
+            self.ended = bool(terminated) or bool(truncated)
+            self.truncated = self.ended and not terminated
+        except (TypeError, ValueError):
+            raise self._fault("returned a reward or an end that is no number") from None
+        if not math.isfinite(total):
+            raise self._fault("returned a reward that is not finite")
+        self.total = total
+        self._observation = self._checked(observation)
+
+    def _own_action(self) -> Any:
         raw = self._session.act(self._inputs(), self._starts)
         self._starts[:] = False
         action = self.policy.decoder.decode(raw)[0]
@@ -152,23 +206,7 @@ class EpisodePlayer:
                 f"the policy's action for step {self.steps + 1} of episode {self.episode} "
                 f"(seed {self.seed}) is not a finite number"
             )
-        given = (
-            int(action) if isinstance(self.policy.spec.action_space, spaces.Discrete) else action
-        )
-        self.steps += 1
-        answer = self._call(lambda: self._environment.step(given))
-        if not isinstance(answer, tuple) or len(answer) != 5:
-            raise self._fault("did not return its five values")
-        observation, reward, terminated, truncated, _ = answer
-        try:
-            total = self.total + float(reward)
-            self.ended = bool(terminated) or bool(truncated)
-        except (TypeError, ValueError):
-            raise self._fault("returned a reward or an end that is no number") from None
-        if not math.isfinite(total):
-            raise self._fault("returned a reward that is not finite")
-        self.total = total
-        self._observation = self._checked(observation)
+        return int(action) if isinstance(self.policy.spec.action_space, spaces.Discrete) else action
 
     def outlook(self) -> tuple[NDArray[np.float32], float]:
         """Distribution parameters [K] of the next action, and the critic's estimate."""
@@ -218,7 +256,7 @@ class EpisodePlayer:
         except Exception as error:
             raise EnvironmentFaultError(
                 f"the environment {self.environment_id} raised {type(error).__name__} "
-                f"in {self._where()}{_because(error)}"
+                f"in {self._where()}{because(error)}"
             ) from error
 
     def _checked(self, observation: object) -> Observations:
@@ -256,39 +294,3 @@ def play_without_window(policy: Policy, options: PlayOptions) -> Iterator[Episod
                     )
                 player.step()
             yield player.result()
-
-
-def _make(policy: Policy, render_mode: str | None) -> gym.Env[Any, Any]:
-    spec = policy.spec
-    keywords = dict(spec.environment_kwargs)
-    if render_mode is not None:  # not every environment's constructor knows the word
-        keywords["render_mode"] = render_mode
-    try:
-        # the checker would only repeat, more slowly, what EpisodePlayer refuses with a sentence
-        environment = gym.make(spec.environment_id, disable_env_checker=True, **keywords)
-    except gym.error.UnregisteredEnv as error:
-        raise RequestError(
-            f"the environment {spec.environment_id} is not known to gymnasium{_because(error)}"
-        ) from error
-    except Exception as error:
-        raise RequestError(
-            f"the environment {spec.environment_id} could not be made: "
-            f"{type(error).__name__}{_because(error)}"
-        ) from error
-    for kind, declared, expected in (
-        ("observation", environment.observation_space, spec.observation_space),
-        ("action", environment.action_space, spec.action_space),
-    ):
-        if declared != expected:
-            environment.close()
-            raise RequestError(
-                f"the policy is for another {spec.environment_id}: the {kind} space is {declared}, "
-                f"the policy's {expected}"
-            )
-    return environment
-
-
-def _because(error: Exception) -> str:
-    """The exception's own words on one line, after a colon; empty when it has none."""
-    text = " ".join("".join(c if c.isprintable() else " " for c in str(error)).split())
-    return f": {text if len(text) <= 200 else text[:197] + '...'}" if text else ""

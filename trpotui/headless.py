@@ -6,7 +6,7 @@ import json
 import shlex
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -135,6 +135,9 @@ class _Tee:
 
     def save_checkpoint(self, state: Mapping[str, Any]) -> None:
         self._directory.save_checkpoint(state)
+
+    def save_film(self, new: Mapping[int, SavedPolicy], kept: Collection[int]) -> None:
+        self._directory.save_film(new, kept)
 
 
 Report = Callable[[RunState, Event], None]

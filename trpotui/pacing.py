@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable
 from typing import Protocol
 
-SPEEDS = (0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0)
+SPEEDS = (0.1, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0)
 """Multiples of an environment's own frame rate."""
 SLOWEST, FASTEST = SPEEDS[0], SPEEDS[-1]
 
@@ -20,7 +21,9 @@ LONGEST_GAP = 0.25
 class Steppable(Protocol):
     """What a pace needs of `trpotui.episodes.EpisodePlayer`."""
 
-    ended: bool
+    @property
+    def ended(self) -> bool:
+        """Whether the episode is over."""
 
     @property
     def fps(self) -> float:
@@ -60,6 +63,12 @@ class Pace:
     def skip_rest(self) -> None:
         """Step again at once: another episode was begun by hand."""
         self._rest = 0
+
+    def until_next_step(self, player: Steppable) -> float:
+        """Seconds until `advance` has something to do; infinite while paused."""
+        if self.paused:
+            return math.inf
+        return max(0.0, 1 - self._due) / (player.fps * self.speed)
 
     def advance(
         self,

@@ -38,7 +38,7 @@ def progress_bar(what: str, total: int) -> Iterator[Callable[[int], None]]:
         yield lambda done: None  # noqa: ARG005
         return
     bar = _Bar(console, what, total)
-    with _ending_in_order():
+    with ending_in_order():
         try:
             yield bar.report
         finally:
@@ -80,7 +80,9 @@ class _Bar:
 
 
 @contextmanager
-def _ending_in_order() -> Iterator[None]:
+def ending_in_order() -> Iterator[None]:
+    """Let SIGTERM and SIGHUP raise SystemExit, so that what was begun is undone."""
+
     def end(number: int, _frame: FrameType | None) -> NoReturn:
         raise SystemExit(128 + number)
 

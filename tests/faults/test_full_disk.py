@@ -29,6 +29,8 @@ SETTINGS = {"rollout_steps": "16", "hidden_sizes": "2"}
 COMMAND = ["train", "--no-ui", "--steps", "128", "--n-envs", "2", "--preset", "default"]
 for setting in SETTINGS.items():
     COMMAND += ["--set", "=".join(setting)]
+CALLS_AT_THE_END = 6
+"""Of a run that has saved everything: two more lines for its log, which it can do without."""
 
 
 @pytest.fixture(scope="module")
@@ -88,7 +90,7 @@ def test_one_failure_is_told_and_costs_nothing(folder, config, capsys):
 
 def test_disk_that_stays_full_ends_a_run_with_what_was_saved_last(folder, config, capsys):
     count = calls_of(config, folder, capsys)
-    for number in range(1, count + 1, 17):
+    for number in range(1, count + 1 - CALLS_AT_THE_END, 17):
         path = folder / str(number)
         code, printed = train(config, path, Disk(folder, number, "for good"))
         assert "the last policy could not be saved" in code

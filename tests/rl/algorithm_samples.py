@@ -12,6 +12,7 @@ import torch
 from gymnasium import spaces
 from network_samples import make_critic, make_spec
 
+from trpotui.config import field_names
 from trpotui.rl.algorithm import Algorithm, Batch
 from trpotui.rl.algorithms import ALGORITHMS, load_algorithm
 from trpotui.rl.environments import make_environments
@@ -20,7 +21,16 @@ from trpotui.rl.networks import Actor
 
 NAMES = list(ALGORITHMS)
 KINDS = ("categorical", "gaussian")
-BY_PASSES = ("ppo", "ppo_penalty")
+
+
+def declares(name: str, *hyperparameters: str) -> bool:
+    """Whether an algorithm has one of these hyperparameters."""
+    return not set(hyperparameters).isdisjoint(
+        field_names(load_algorithm(name).hyperparameter_type)
+    )
+
+
+BY_PASSES = tuple(name for name in NAMES if declares(name, "epochs"))
 """Those that go over a batch several times, in minibatches."""
 INPUTS, ACTIONS = 3, 2
 

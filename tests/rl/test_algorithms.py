@@ -15,6 +15,7 @@ from algorithm_samples import (
     NAMES,
     Push,
     critic_of,
+    declares,
     make_actor,
     make_algorithm,
     make_batch,
@@ -33,6 +34,17 @@ pytestmark = pytest.mark.parametrize("name", NAMES)
 
 SHORT = {"epochs": 2, "minibatches": 2}
 """Passes that do not take long."""
+
+
+APPLY = {
+    ("max_kl",): ("max_kl",),
+    ("learning_rate",): ("learning_rate",),
+    ("epochs",): ("epochs",),
+    ("clip_range", "clip_fraction", "stopped_early"): ("clip_range",),
+    ("penalty",): ("coefficient", "initial_penalty"),
+    ("largest_kl",): ("coefficient",),
+}
+"""Metrics of an update, and the hyperparameters of which an algorithm has one where they apply."""
 
 
 def short(name: str) -> dict:
@@ -77,15 +89,10 @@ class TestStream:
     def test_without_a_value_for_what_does_not_apply(self, name, config):
         update = next(event for event in train(config) if isinstance(event, UpdateFinished))
         row = set(metrics_row(update, None))
-        first_order = name in {"reinforce", "a2c", *BY_PASSES}
-        assert (update.trust_region is not None) == (name in {"npg", "trpo"})
-        assert ("max_kl" in row) == (name in {"npg", "trpo"})
-        assert ("learning_rate" in row) == first_order
-        assert ("epochs" in row) == (name in BY_PASSES)
-        assert row >= {"clip_range", "clip_fraction", "stopped_early"} or name != "ppo"
-        assert ("clip_range" in row) == (name == "ppo")
-        assert ("penalty" in row) == name.endswith("_penalty")
-        assert ("largest_kl" in row) == (name == "trpo_penalty")
+        assert (update.trust_region is not None) == declares(name, "max_kl")
+        for metrics, hyperparameters in APPLY.items():
+            applies = declares(name, *hyperparameters)
+            assert {metric in row for metric in metrics} == {applies}, metrics
 
 
 class TestStop:
@@ -193,15 +200,15 @@ def replaced(state: dict, path: tuple, by: dict) -> dict:
 
 
 class TestState:
-    HYPER = {  # noqa: RUF012
-        "trpo_penalty": {"coefficient": "adaptive"},
-        "ppo_penalty": {"learning_rate": 0.1},  # beta moves
-    }
+    FAR = {"learning_rate": 0.1}  # noqa: RUF012
+    """Steps that are long enough for a penalty of many of them to be adapted."""
 
     def begun(self, name, critic):
         """An algorithm after three updates, as state, and how it goes on."""
         actor = make_actor("gaussian")
-        hyper = {"critic": critic, "critic_epochs": 2} | short(name) | self.HYPER.get(name, {})
+        hyper = {"critic": critic, "critic_epochs": 2} | short(name)
+        if declares(name, "initial_penalty"):
+            hyper |= self.FAR
         algorithm = make_algorithm(name, actor, **hyper)
         fresh = algorithm.state()
         for seed in range(3):
@@ -263,8 +270,7 @@ class TestWhatAnUpdateTouches:
         algorithm.update(make_batch(actor, 20), nothing)  # momentum, where there is any
         before = actor.parameters.clone()
         stats = algorithm.update(make_batch(actor, 20, advantages=torch.zeros(20)), nothing)
-        if name == "ppo_penalty":  # beta KL has no gradient at the old policy either
-            assert stats.kl == 0.0
+        assert stats.kl == 0.0  # a penalty has no gradient at the old policy either
         assert stats.reject_reason is RejectReason.ZERO_GRADIENT
         assert torch.equal(actor.parameters, before)
 

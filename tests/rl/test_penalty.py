@@ -7,14 +7,15 @@ import math
 import numpy as np
 import pytest
 import torch
-from algorithm_samples import make_actor, make_algorithm, make_batch, nothing
+from algorithm_samples import Push, make_actor, make_algorithm, make_batch, nothing
 
 from trpotui.config import build
-from trpotui.errors import RequestError
+from trpotui.errors import RequestError, RunError
 from trpotui.events import RejectReason
 from trpotui.rl.algorithms.trpo_penalty import TrpoPenaltyHyperparameters
 from trpotui.rl.penalty import LEAST, MOST, adapted_penalty, theory_penalty
 from trpotui.rl.surrogate import Surrogate
+from trpotui.rl.trainer import train
 
 STATES, ACTIONS = 5, 3
 
@@ -208,6 +209,41 @@ class TestTrpoPenalty:
         assert stats.reject_reason is RejectReason.NO_GAIN
         assert (stats.kl, stats.largest_kl, stats.surrogate_gain) == (0.0, 0.0, 0.0)
         assert torch.equal(actor.parameters, before)
+
+    @pytest.mark.parametrize(
+        ("measured", "reason"),
+        [
+            ([(math.nan, 1.0)], RejectReason.NOT_FINITE),
+            ([(0.1, math.nan), (math.inf, 1.0)], RejectReason.NOT_FINITE),
+            ([(math.inf, 1.0), (0.1, -1.0)], RejectReason.NO_GAIN),
+            ([(0.1, -1.0), (math.nan, math.nan)], RejectReason.NO_GAIN),
+        ],
+    )
+    def test_refused_search_says_whether_any_try_was_finite(self, monkeypatch, measured, reason):
+        actor = make_actor("categorical")
+        before = actor.parameters.clone()
+        algorithm = make_algorithm(
+            "trpo_penalty", actor, coefficient=1.0, max_backtracks=len(measured) - 1
+        )
+        tries = iter(measured)
+        monkeypatch.setattr(Surrogate, "kl_and_gain", lambda *_: next(tries))
+        stats = algorithm.update(make_batch(actor, 50), nothing)
+        assert next(tries, None) is None
+        assert stats.reject_reason is reason
+        assert (stats.kl, stats.largest_kl, stats.surrogate_gain) == (0.0, 0.0, 0.0)
+        assert torch.equal(actor.parameters, before)
+
+    def test_steps_that_overflow_stop_a_run_as_those_of_other_algorithms_do(
+        self, register, make_config
+    ):
+        config = make_config(
+            register(Push),
+            algorithm="trpo_penalty",
+            hyper={"coefficient": 1e-40},  # x / C is infinite
+            total_steps=10_000,
+        )
+        with pytest.raises(RunError, match="10 updates in a row would have made the policy NaN"):
+            list(train(config))
 
     def test_adaptive_coefficient_begins_where_the_quadratic_model_expects_the_target(self):
         """The mean KL of x / C is x^T H x / (2 C^2), of which C makes target_kl."""

@@ -20,7 +20,10 @@ from trpotui.policy_file import write_policy
 from trpotui.rl.policy import Policy
 from trpotui.tui.app import TrpotuiApp
 from trpotui.tui.policy_sources import NamedPolicy
+from trpotui.tui.scenes import Scene
 from trpotui.tui.session import TrainingSession
+from trpotui.viewing.choices import Probabilities
+from trpotui.viewing.facts import Facts
 
 PATIENCE = 20.0
 """Seconds after which what should have happened counts as never happening."""
@@ -50,6 +53,48 @@ def save(path: Path, policy: Policy | None = None, **changes: Any) -> Path:
     policy = policy or random_policy("CartPole-v1")
     write_policy(path, dataclasses.replace(saved_policy(), policy=policy, **changes))
     return path
+
+
+def facts_of(**changes: Any) -> Facts:
+    """What is said of a moment of CartPole, unless told otherwise."""
+    values = {
+        "environment_id": "CartPole-v1",
+        "seed": 2,
+        "episode": 3,
+        "step": 127,
+        "reward": 1.0,
+        "total": 127.0,
+        "last_action": "left",
+        "observation": (("cart position", 0.25), ("pole angle", -0.0125)),
+        "choice": Probabilities(values=(0.25, 0.75), first=0),
+        "action_names": (),
+        "value": 12.5,
+        "value_known": True,
+        "followed": None,
+        "mode": "greedy",
+        "ended": False,
+    }
+    return Facts(**{**values, **changes})
+
+
+def scene_of(
+    *,
+    name: str = "sample",
+    returns: tuple[float, ...] = (500.0, 412.0),
+    same_policy: bool = True,
+    frame: Any = None,
+    episodes: int | None = None,
+    **changes: Any,
+) -> Scene:
+    """A moment of an episode as it is shown."""
+    return Scene(
+        facts=facts_of(**changes),
+        frame=frame,
+        name=name,
+        returns=returns,
+        same_policy=same_policy,
+        episodes=episodes,
+    )
 
 
 def learning_run(session: TrainingSession) -> Iterator[Event]:

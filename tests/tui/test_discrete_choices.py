@@ -11,8 +11,9 @@ from rich.cells import cell_len
 
 from tests.policy_samples import saved_policy
 from tests.rl.network_samples import act, parameters_of
-from trpotui.tui.scenes import Choices, Probabilities, choice_of
+from tests.tui.play_helpers import facts_of
 from trpotui.tui.widgets.policy_facts import action_lines
+from trpotui.viewing.choices import Choices, Probabilities, choice_of
 
 OBSERVATIONS = np.array([[0.1, -0.2, 0.3, -0.4], [1.0, 2.0, -1.0, 0.5]], dtype=np.float32)
 
@@ -78,9 +79,9 @@ def text_of(lines):
     return [line.plain.rstrip() for line in lines]
 
 
-@pytest.mark.parametrize("greedy", [False, True])
-def test_a_line_for_each_component_says_its_likeliest_choice(greedy):
-    lines = action_lines(SHOWN, 23, most=5, greedy=greedy)
+@pytest.mark.parametrize("mode", ["greedy", "sampled"])
+def test_a_line_for_each_component_says_its_likeliest_choice(mode):
+    lines = action_lines(facts_of(choice=SHOWN, mode=mode), 23, most=5)
     assert text_of(lines) == [
         " 0 10 █████▌       0.50",
         " 1 -1 ███████████  1.00",
@@ -91,7 +92,7 @@ def test_a_line_for_each_component_says_its_likeliest_choice(greedy):
 
 def test_of_too_many_components_the_first_are_shown():
     part = Probabilities(values=(0.5, 0.5), first=0)
-    lines = text_of(action_lines(Choices((part,) * 18), 30, most=3, greedy=True))
+    lines = text_of(action_lines(facts_of(choice=Choices((part,) * 18)), 30, most=3))
     assert [line[:3] for line in lines] == ["  0", "  1", "  …"]
     assert lines[-1] == "  … 16 more"
 
@@ -100,6 +101,6 @@ def test_of_too_many_components_the_first_are_shown():
 def test_a_diverged_policy_can_still_be_shown(width):
     policy = saved_policy(action_space=spaces.MultiDiscrete([2, 3])).policy
     choice = choice_of(policy, np.full(5, np.nan, np.float32))
-    lines = text_of(action_lines(choice, width, most=5, greedy=True))
+    lines = text_of(action_lines(facts_of(choice=choice), width, most=5))
     assert len(lines) == 2
     assert all("nan" in line for line in lines)

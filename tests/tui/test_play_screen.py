@@ -18,6 +18,7 @@ from trpotui.errors import NoDisplayError, RunError
 from trpotui.rl.policy import Policy
 from trpotui.tui import app as app_module
 from trpotui.tui import playing as playing_module
+from trpotui.tui.app import Status
 from trpotui.tui.messages import PlayRequested
 from trpotui.tui.screens import play as play_module
 from trpotui.tui.screens.play import PlayScreen
@@ -281,7 +282,7 @@ def test_the_keys_of_what_plays_work_and_are_there_only_while_it_plays():
 
     async def test(pilot, app):
         await listed(pilot, app, 1)
-        keys = {"space", "n", "right", "plus", "minus", "g"}
+        keys = {"space", "full_stop", "comma", "n", "r", "right", "plus", "minus", "g", "o", "s"}
         assert not keys & shown_keys(app)
         await pilot.press("v")
         stage = app.screen.stage
@@ -291,11 +292,14 @@ def test_the_keys_of_what_plays_work_and_are_there_only_while_it_plays():
         await pilot.press("space", "plus", "plus", "minus")
         assert (playing.pace.paused, playing.pace.speed) == (True, 2.0)
         await pilot.press("n")
-        await until(pilot, lambda: stage.scene.episode == 2)
-        await pilot.press("right")
-        await until(pilot, lambda: stage.scene.episode == 3)
+        await until(pilot, lambda: stage.scene.facts.episode == 2)
+        await pilot.press("full_stop", "full_stop", "full_stop", "comma")
+        await until(pilot, lambda: stage.scene.facts.step == 2)
+        await pilot.press("r")
+        await until(pilot, lambda: stage.scene.facts.step == 0)
+        assert stage.scene.facts.episode == 2
         await pilot.press("g")
-        await until(pilot, lambda: stage.scene.stochastic)
+        await until(pilot, lambda: stage.scene.facts.mode == "sampled")
         assert "sampled · 2× · ‖ paused" in facts(stage)
 
     drive(test)
@@ -453,6 +457,31 @@ def test_v_watches_the_policy_that_is_learning_and_hides_it_again(size):
         assert pane.playing is None
 
     drive(test, size=size, mode="train")
+
+
+def test_the_keys_of_a_player_belong_to_the_pane_only_while_it_has_the_focus():
+    async def test(pilot, app):
+        await train(pilot, app)
+        pane = app.screen.query_one(WatchPane)
+        await pilot.press("v")
+        await until(pilot, lambda: pane.scene)
+        playing = pane.playing
+        await pilot.press("space")
+        assert not playing.pace.paused
+        assert app.status is Status.PAUSED
+        await pilot.click(WatchPane)
+        assert app.focused is pane
+        await pilot.press("space", "r")
+        await until(pilot, lambda: pane.scene.facts.step == 0)
+        await pilot.press(".", ".", ",")
+        await until(pilot, lambda: pane.scene.facts.step == 1)
+        assert playing.pace.paused
+        assert app.status is Status.PAUSED
+        await pilot.press("escape", "space")
+        assert playing.pace.paused
+        assert app.status is Status.TRAINING
+
+    drive(test, mode="train")
 
 
 def test_the_pane_waits_for_a_run_and_follows_it_to_its_best_policy(folder):

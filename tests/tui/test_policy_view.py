@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import math
 import threading
 
 import numpy as np
@@ -12,9 +11,8 @@ from rich.cells import cell_len
 from textual.app import App
 from textual.screen import Screen
 
-from tests.rl.network_samples import act, parameters_of
 from tests.scripted_run import update_finished
-from tests.tui.play_helpers import ScriptedSource, cartpole, save, until
+from tests.tui.play_helpers import ScriptedSource, cartpole, save, scene_of, until
 from tests.viewer.viewer_policies import random_policy
 from trpotui.episodes import EpisodePlayer, PlayOptions, play_without_window
 from trpotui.errors import RequestError, RunError
@@ -23,11 +21,12 @@ from trpotui.rl.control import Control
 from trpotui.tui import playing as playing_module
 from trpotui.tui.playing import Playing
 from trpotui.tui.policy_sources import FileSource, NamedPolicy, RunSource
-from trpotui.tui.scenes import Normal, Probabilities, Scene, Trouble, choice_of
+from trpotui.tui.scenes import Trouble
 from trpotui.tui.session import TrainingSession
-from trpotui.tui.widgets import policy_view as view_module
-from trpotui.tui.widgets.policy_facts import action_lines, band, bar, scene_lines, summary
-from trpotui.tui.widgets.policy_view import FrameView, PolicyView
+from trpotui.tui.widgets import frame_view as view_module
+from trpotui.tui.widgets.frame_view import FrameView
+from trpotui.tui.widgets.policy_view import PolicyView
+from trpotui.viewing.choices import Normal
 
 TICK = 0.1
 
@@ -37,28 +36,6 @@ def played(playing, seconds=TICK, *, most=2000):
     for _ in range(most):
         if scene := playing.advance(seconds):
             yield scene
-
-
-def scene_of(**changes):
-    values = {
-        "frame": None,
-        "environment_id": "CartPole-v1",
-        "name": "sample",
-        "choice": Probabilities(values=(0.25, 0.75), first=0),
-        "value": 12.5,
-        "episode": 3,
-        "step": 127,
-        "total": 127.0,
-        "ended": False,
-        "stochastic": False,
-        "returns": (500.0, 412.0),
-        "same_policy": True,
-    }
-    return Scene(**{**values, **changes})
-
-
-def text_of(lines):
-    return [line.plain.rstrip() for line in lines]
 
 
 # episodes
@@ -85,7 +62,7 @@ def test_speed_is_that_of_the_environment_times_the_chosen_one(monkeypatch):
         playing.pace.speed = speed
         playing.advance(0.0)
         scene = playing.advance(TICK)  # CartPole has 50 frames a second
-        steps[speed] = scene.step
+        steps[speed] = scene.facts.step
         playing.close()
     assert steps == {0.5: 2, 1.0: 5, 2.0: 10}
 
@@ -95,28 +72,30 @@ def test_a_stall_is_not_made_up_for():
     playing.advance(0.0)
     scene = playing.advance(60.0)
     playing.close()
-    assert scene.step <= 0.25 * 30
+    assert scene.facts.step <= 0.25 * 30
 
 
 def test_a_paused_policy_stands_still_and_can_still_be_sent_to_the_next_episode():
     playing = Playing(ScriptedSource(cartpole()))
     playing.pace.paused = True
-    assert playing.advance(TICK).step == 0  # the picture to begin with
+    assert playing.advance(TICK).facts.step == 0  # the picture to begin with
     assert playing.advance(TICK) is None
     playing.next_episode()
     scene = playing.advance(TICK)
     playing.close()
-    assert (scene.episode, scene.step) == (2, 0)
+    assert (scene.facts.episode, scene.facts.step) == (2, 0)
 
 
-def test_sampling_instead_begins_anew():
+def test_sampling_goes_on_amid_the_episode_and_ends_the_mean():
     playing = Playing(ScriptedSource(cartpole()))
-    next(scene for scene in played(playing) if scene.returns)
-    playing.stochastic = True
+    first = next(scene for scene in played(playing) if scene.returns)
+    assert (first.facts.mode, first.same_policy) == ("greedy", True)
+    playing.toggle_stochastic()
     scene = next(played(playing))
     playing.close()
-    assert scene.stochastic
-    assert (scene.episode, scene.returns) == (1, ())
+    assert (scene.facts.mode, scene.same_policy) == ("sampled", False)
+    assert scene.facts.episode >= first.facts.episode
+    assert scene.returns[:1] == first.returns
 
 
 def test_a_newer_policy_takes_over_amid_the_episode_and_ends_the_mean():
@@ -129,9 +108,28 @@ def test_a_newer_policy_takes_over_amid_the_episode_and_ends_the_mean():
     second = next(played(playing))
     playing.close()
     assert second.name == "update 2"
-    assert second.episode >= first.episode  # the episode was not given up
+    assert second.facts.episode >= first.facts.episode  # the episode was not given up
     assert second.returns[: len(first.returns)] == first.returns
     assert not second.same_policy
+
+
+def test_a_newer_policy_acts_from_the_next_step_on():
+    left, right = cartpole("left"), cartpole("right")
+    for (policy, *_), preferred in ((left, 0), (right, 1)):
+        for array in policy.actor.values():
+            array[:] = 0.0
+        policy.actor["1.bias"][preferred] = 100.0
+    source = ScriptedSource(left)
+    playing = Playing(source)
+    playing.pace.paused = True
+    playing.advance(TICK)
+    for policy, word in ((None, "left"), (right, "right")):
+        source.waiting += [policy] if policy else []
+        playing.step()
+        scene = playing.advance(TICK)
+        assert scene.facts.last_action == word
+        assert scene.facts.choice.values[0] == pytest.approx(float(word == "left"))
+    playing.close()
 
 
 def test_a_fresh_policy_is_asked_for_at_first_and_after_every_episode():
@@ -165,8 +163,8 @@ def test_a_policy_for_another_environment_gets_its_own():
     source.waiting.append(NamedPolicy(random_policy("Pendulum-v1"), "swing"))
     scene = playing.advance(TICK)
     playing.close()
-    assert scene.environment_id == "Pendulum-v1"
-    assert isinstance(scene.choice, Normal)
+    assert scene.facts.environment_id == "Pendulum-v1"
+    assert isinstance(scene.facts.choice, Normal)
 
 
 def test_an_environment_without_a_picture_is_played_all_the_same(monkeypatch):
@@ -187,7 +185,9 @@ def test_what_cannot_be_played_ends_the_thread_with_a_sentence():
 
     published = []
     Playing(Empty()).run(seen=lambda: True, publish=published.append)
-    assert published == [Trouble("the run has ended and kept no policy")]
+    (trouble,) = published
+    assert trouble.message == "the run has ended and kept no policy"
+    assert isinstance(trouble.error, RunError)
 
 
 def test_nothing_is_stepped_while_nobody_sees_it(monkeypatch):
@@ -230,7 +230,7 @@ def test_a_copy_of_a_run_bears_the_number_of_its_update():
     source.ask()
     assert source.take() is None
     session.run()
-    assert source.take() == (policy, "update 1,234")
+    assert source.take() == NamedPolicy(policy, "update 1,234")
     assert source.take() is None
     assert isinstance(session.take()[0], UpdateFinished)
 
@@ -279,125 +279,6 @@ def test_a_file_is_checked_before_it_is_played(tmp_path):
         FileSource(path, "a").take()
 
 
-# what it thinks
-
-
-def test_probabilities_are_those_of_the_policy():
-    policy = random_policy("Acrobot-v1")
-    observations = np.zeros((1, 6), dtype=np.float32)
-    choice = choice_of(policy, parameters_of(policy, policy.network_inputs(observations))[0])
-    assert sum(choice.values) == pytest.approx(1.0, abs=1e-6)
-    assert len(choice.values) == 3
-    (action,) = act(policy, observations)
-    assert max(range(3), key=choice.values.__getitem__) == action
-
-
-def test_means_and_sigmas_are_in_the_units_of_the_environment():
-    policy = random_policy("Pendulum-v1")  # log sigma 0, torque within ±2
-    observations = np.array([[0.1, 0.2, 0.3]], dtype=np.float32)
-    choice = choice_of(policy, parameters_of(policy, policy.network_inputs(observations))[0])
-    assert choice.sigmas == (2.0,)
-    assert (choice.lows, choice.highs) == ((-2.0,), (2.0,))
-    (action,) = act(policy, observations)
-    assert choice.means[0] == pytest.approx(action[0], abs=1e-6)
-
-
-def test_a_diverged_policy_can_still_be_shown():
-    policy = random_policy("CartPole-v1")
-    policy.actor["1.bias"][:] = math.nan
-    choice = choice_of(policy, parameters_of(policy, np.zeros((1, 4), dtype=np.float32))[0])
-    lines = text_of(action_lines(choice, 30, most=5, greedy=True))
-    assert len(lines) == 2
-    assert all("nan" in line for line in lines)
-
-
-# the numbers beside the picture
-
-
-def test_the_facts_of_a_moment():
-    assert text_of(scene_lines(scene_of(), "greedy", width=34, height=20)) == [
-        "greedy",
-        "episode 3   step 127",
-        "return 127",
-        "value  12.5",
-        "",
-        " 0 ██████▎                    0.25",
-        "▸1 ██████████████████▊        0.75",
-        "",
-        "returns 500 412",
-        "mean 456.0 ± 44.0 of 2",
-    ]
-
-
-def test_the_facts_of_a_moment_where_there_are_few_lines():
-    assert text_of(scene_lines(scene_of(), "greedy", width=46, height=7)) == [
-        "episode 3   step 127   greedy",
-        "return 127   value  12.5",
-        " 0 █████████▎                             0.25",
-        "▸1 ███████████████████████████▊           0.75",
-        "returns 500 412",
-        "mean 456.0 ± 44.0 of 2",
-    ]
-
-
-def test_a_mean_of_several_policies_is_not_shown():
-    lines = text_of(scene_lines(scene_of(same_policy=False), "greedy", width=34, height=20))
-    assert lines[-1] == "returns 500 412"
-
-
-def test_no_action_is_marked_while_actions_are_sampled():
-    lines = text_of(scene_lines(scene_of(stochastic=True), "sampled", width=34, height=20))
-    assert not any("▸" in line for line in lines)
-
-
-def test_of_too_many_actions_the_likeliest_are_shown_in_their_order():
-    values = tuple(0.3 if index in (4, 17) else 0.4 / 16 for index in range(18))
-    choice = Probabilities(values=values, first=0)
-    lines = text_of(action_lines(choice, 30, most=3, greedy=True))
-    assert [line[:3] for line in lines] == ["▸ 4", " 17", "  …"]
-    assert lines[-1] == "  … 16 more"
-
-
-@pytest.mark.parametrize(("width", "height"), [(1, 1), (3, 2), (12, 4), (34, 7), (80, 40)])
-@pytest.mark.parametrize(
-    "choice",
-    [
-        Probabilities(values=(0.1,) * 10, first=1),
-        Normal(means=(0.0, 9.0), sigmas=(1.0, 2.0), lows=(-1.0, -math.inf), highs=(1.0, math.inf)),
-    ],
-)
-def test_facts_of_any_size(choice, width, height):
-    lines = scene_lines(scene_of(choice=choice), "greedy", width=width, height=height)
-    assert text_of(lines)[0] == "greedy"
-    if width >= 34:
-        assert all(cell_len(line) <= width for line in text_of(lines))
-
-
-@pytest.mark.parametrize(
-    ("share", "expected"),
-    [(0.0, ""), (1.0, "████"), (0.5, "██"), (0.53, "██▏"), (2.0, "████"), (math.nan, "")],
-)
-def test_bars_are_exact_to_an_eighth_of_a_cell(share, expected):
-    assert bar(share, 4) == expected
-
-
-@pytest.mark.parametrize(
-    ("mean", "sigma", "expected"),
-    [
-        (0.0, 0.5, "╌╌━━━●━━━╌╌"),
-        (-5.0, 0.1, "●╌╌╌╌╌╌╌╌╌╌"),
-        (1.0, 1.0, "╌╌╌╌╌━━━━━●"),
-        (math.nan, 1.0, ""),
-    ],
-)
-def test_a_band_lies_between_the_bounds(mean, sigma, expected):
-    assert band(mean, sigma, -1.0, 1.0, 11) == expected
-
-
-def test_a_summary_has_the_population_s_deviation():
-    assert summary((500.0, 400.0, 300.0)) == "400.0 ± 81.6 of 3"
-
-
 # the widget
 
 
@@ -417,7 +298,8 @@ def drive(test, *, size=(100, 30)):
     before = set(threading.enumerate())
     asyncio.run(main())
     # leaving the app has ended what played
-    assert not [t for t in threading.enumerate() if t not in before and not t.daemon]
+    ours = [t for t in threading.enumerate() if not t.daemon or t.name == "playing"]
+    assert not set(ours) - before
 
 
 def shown(widget):
@@ -502,10 +384,10 @@ def test_the_view_can_be_paused_and_sped_up_and_says_so():
     async def test(pilot, view):
         view.play(ScriptedSource(NamedPolicy(random_policy("Pendulum-v1"), "swing")))
         await until(pilot, lambda: view.scene)
-        view.toggle_pause()
-        view.change_speed(faster=True)
-        view.toggle_stochastic()
         playing = view.playing
+        view.ask(Playing.toggle_pause)
+        view.ask(lambda playing: playing.pace.faster())
+        view.ask(Playing.toggle_stochastic)
         assert (playing.pace.paused, playing.pace.speed, playing.stochastic) == (True, 2.0, True)
         assert "sampled · 2× · ‖ paused" in view.query_one("PolicyFacts").render().plain
 

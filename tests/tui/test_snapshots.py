@@ -29,13 +29,14 @@ from textual.pilot import Pilot
 from tests import scripted_run
 from tests.policy_samples import saved_policy
 from tests.run_samples import STARTED, config_with, make_run
+from tests.tui.play_helpers import scene_of
 from trpotui.errors import RunError
 from trpotui.events import Event
 from trpotui.policy_file import write_policy
 from trpotui.rl.policy import Score
 from trpotui.tui.app import Status, TrpotuiApp
 from trpotui.tui.playing import Playing
-from trpotui.tui.scenes import Probabilities, Scene
+from trpotui.tui.scenes import Scene
 from trpotui.tui.screens import play as play_module
 from trpotui.tui.screens import runs as runs_module
 from trpotui.tui.screens.dialogs import ErrorDialog
@@ -150,19 +151,14 @@ def scene() -> Scene:
     frame[70:72] = 0
     frame[60:70, 60:90] = (40, 40, 40)
     frame[15:60, 73:78] = (200, 150, 100)
-    return Scene(
+    return scene_of(
         frame=frame,
-        environment_id="CartPole-v1",
         name="cartpole",
-        choice=Probabilities(values=(0.25, 0.75), first=0),
         value=43.21,
         episode=4,
         step=128,
         total=128.0,
-        ended=False,
-        stochastic=False,
         returns=(500.0, 500.0, 431.0),
-        same_policy=True,
     )
 
 

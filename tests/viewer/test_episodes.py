@@ -156,7 +156,7 @@ def test_the_natural_speed_is_the_declared_one(
 
 @pytest.mark.parametrize(
     "values",
-    [{"episodes": 0}, {"speed": 0.1}, {"speed": 17}, {"speed": float("nan")}, {"seed": -1}],
+    [{"episodes": 0}, {"speed": 0.09}, {"speed": 17}, {"speed": float("nan")}, {"seed": -1}],
 )
 def test_options_out_of_range_are_refused(values: dict[str, object]) -> None:
     with pytest.raises(RequestError, match=f"option of play {next(iter(values))}="):

@@ -11,7 +11,7 @@ import sys
 import pytest
 from viewer_environments import FAULTY, FAULTY_STEP
 from viewer_policies import random_policy
-from window_processes import FAST, LONG, PATIENCE, bare_window, collect, next_line, run
+from window_processes import FAST, LONG, PATIENCE, bare_window, collect, next_line, request_of, run
 
 from trpotui.episodes import PlayOptions, play_without_window
 from trpotui.errors import EnvironmentFaultError, NoDisplayError, RequestError, RunError
@@ -48,6 +48,7 @@ def test_the_lines_are_plain_json_and_torch_is_never_imported(cartpole: Policy) 
             "return": first.episode_return,
             "length": first.length,
             "finished": True,
+            "place": 0,
         }
         assert [next_line(process)["episode"] for _ in range(2)] == [2, 3]
         assert next_line(process) == {"event": "closed", "by": "finished"}
@@ -60,7 +61,7 @@ def test_the_lines_are_plain_json_and_torch_is_never_imported(cartpole: Policy) 
 
 
 def test_the_parent_needs_neither_pygame_nor_torch() -> None:
-    script = "import sys, trpotui.viewer; print(*sys.modules)"
+    script = "import sys; from trpotui.viewer import PlayerWindow; print(*sys.modules)"
     output = subprocess.run(
         [sys.executable, "-c", script], capture_output=True, text=True, check=True
     ).stdout.split()
@@ -138,7 +139,7 @@ def test_a_killed_window_is_named_with_its_signal(cartpole: Policy) -> None:
 
 
 def test_a_request_that_is_cut_short_is_refused(cartpole: Policy) -> None:
-    request = encode_request(cartpole, FAST)[:-1]
+    request = encode_request(request_of(cartpole, FAST))[:-1]
     done = subprocess.run(
         [sys.executable, "-m", "trpotui.viewer"],
         input=request,

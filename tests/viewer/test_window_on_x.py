@@ -3,110 +3,31 @@
 from __future__ import annotations
 
 import asyncio
-import subprocess
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pytest
-from viewer_environments import FAULTY
+from person import Person, watch, xdotool
 from viewer_policies import random_policy
-from x_client import pixels, press_close_button
+from x_client import press_close_button
 
-from trpotui.episodes import EpisodePlayed, PlayOptions
+from trpotui.episodes import EpisodePlayed
 from trpotui.errors import RunError
 from trpotui.rl.policy import Policy
-from trpotui.viewer import PlaybackChanged, PlayerWindow, WindowClosed
+from trpotui.viewer import WindowClosed
 
-PATIENCE = 15.0
 POLE = (202, 152, 101)
 """The colour that CartPole draws its pole in."""
 WHITE = (255, 255, 255)
-
-
-def xdotool(*arguments: str) -> str:
-    return subprocess.run(
-        ["xdotool", *arguments], check=True, capture_output=True, text=True, timeout=PATIENCE
-    ).stdout
-
-
-class Person:
-    """Someone in front of the window."""
-
-    def __init__(self, window: PlayerWindow, display: str) -> None:
-        self.window = window
-        self.display = display
-        self.x_window = 0
-        self._events = window.events()
-
-    async def look(self) -> None:
-        found = await asyncio.to_thread(
-            xdotool, "search", "--sync", "--onlyvisible", "--pid", str(self.window.pid)
-        )
-        self.x_window = int(found.split()[-1])
-        await asyncio.to_thread(xdotool, "windowfocus", "--sync", str(self.x_window))
-
-    async def press(self, key: str) -> None:
-        await asyncio.to_thread(xdotool, "key", key)
-
-    async def next_event(self) -> Any:
-        return await asyncio.wait_for(anext(self._events), PATIENCE)
-
-    async def next_change(self) -> PlaybackChanged:
-        while not isinstance(event := await self.next_event(), PlaybackChanged):
-            pass
-        return event
-
-    async def rest_of_events(self) -> list[Any]:
-        async def read() -> list[Any]:
-            return [event async for event in self._events]
-
-        return await asyncio.wait_for(read(), PATIENCE)
-
-    def sees(self) -> np.ndarray[Any, np.dtype[np.uint8]]:
-        return pixels(self.display, self.x_window)
-
-    async def wait_to_see(self, condition: Callable[[Any], object], what: str) -> Any:
-        deadline = time.monotonic() + PATIENCE
-        while not condition(seen := self.sees()):
-            assert time.monotonic() < deadline, f"never seen: {what}"
-            await asyncio.sleep(0.01)
-        return seen
-
-
-@asynccontextmanager
-async def watched(display: str, policy: Policy, **options: Any) -> AsyncIterator[Person]:
-    async with await PlayerWindow.open(policy, PlayOptions(**options)) as window:
-        assert window.driver == "x11"
-        person = Person(window, display)
-        await person.look()
-        yield person
-
-
-def watch(
-    display: str,
-    action: Callable[[Person], Awaitable[None]],
-    *,
-    policy: Policy | None = None,
-    **options: Any,
-) -> None:
-    """Let a person act in front of a window, by default one in which nothing ends by itself."""
-    shown = policy or random_policy(FAULTY, fault="endless")
-
-    async def play() -> None:
-        async with watched(display, shown, **options) as person:
-            await action(person)
-
-    asyncio.run(asyncio.wait_for(play(), 2 * PATIENCE))
 
 
 def has(colour: tuple[int, int, int]) -> Callable[[Any], bool]:
     return lambda seen: bool((seen == colour).all(axis=2).any())
 
 
-def test_the_environment_is_seen_between_two_lines_of_text(
+def test_the_environment_is_seen_between_its_title_and_its_facts(
     x_display: str, cartpole: Policy
 ) -> None:
     async def action(person: Person) -> None:
@@ -115,11 +36,13 @@ def test_the_environment_is_seen_between_two_lines_of_text(
         seen = await person.wait_to_see(has(POLE), "the pole")
         height, width, _ = seen.shape
         assert width == 600
-        bar = (height - 400) // 2
-        assert 10 < bar < 60
-        picture = seen[bar:-bar]
+        rows = np.flatnonzero((seen == WHITE).all(axis=2).mean(axis=1) > 0.3)
+        top = int(rows[0])
+        picture = seen[top : top + 400]
         assert (picture == WHITE).all(axis=2).mean() > 0.8, "CartPole's background, unscaled"
-        for text in (seen[:bar], seen[-bar:]):
+        assert 10 < top < 60
+        assert 100 < height - top - 400 < 250, "facts and the keys"
+        for text in (seen[:top], seen[top + 400 : -40], seen[-20:]):
             assert len(np.unique(text.reshape(-1, 3), axis=0)) > 5, "text on its background"
 
     watch(x_display, action, policy=cartpole, episodes=1000, speed=0.25)

@@ -38,6 +38,7 @@ class Faulty(gym.Env[Any, Any]):
         self.fault = fault
         self.open_file = open_file
         self.steps = 0
+        self.resets = 0
 
     def reset(
         self,
@@ -47,11 +48,13 @@ class Faulty(gym.Env[Any, Any]):
     ) -> tuple[Any, dict[str, Any]]:
         super().reset(seed=seed)
         self.steps = 0
-        if self.fault == "raises in reset":
+        self.resets += 1
+        second = self.fault == "raises in the second reset" and self.resets == 2
+        if second or self.fault == "raises in reset":
             raise ValueError("no\nluck")
         if self.fault == "hangs in reset":
             time.sleep(3600)
-        return np.zeros(4, dtype=np.float32), {}
+        return self._observation(), {}
 
     def step(self, action: Any) -> Any:
         assert action in (5, 6), "the action is decoded"
@@ -67,10 +70,15 @@ class Faulty(gym.Env[Any, Any]):
             print("hello from an environment")
         observation = OBSERVATIONS.get(self.fault) if now else None
         if observation is None:
-            observation = np.zeros(4, dtype=np.float32)
+            observation = self._observation()
         reward = REWARDS[self.fault] if now and self.fault in REWARDS else 1.0
         ends = self.steps == 2 * FAULTY_STEP and self.fault != "endless"
         return observation, reward, ends, False, {}
+
+    def _observation(self) -> Any:
+        late = self.fault == "not quite the same" and self.steps == FAULTY_STEP
+        changed = 0.01 * self.resets if late or self.fault == "never the same" else 0.0
+        return np.full(4, changed, dtype=np.float32)
 
     def render(self) -> Any:
         if self.fault == "no picture":

@@ -15,7 +15,8 @@ from typing import Any, TypeVar
 from trpotui.episodes import PlayOptions
 from trpotui.rl.policy import Policy
 from trpotui.viewer import PlayerWindow
-from trpotui.viewer.protocol import encode_request
+from trpotui.viewer.protocol import WindowRequest, encode_request
+from trpotui.viewing.contenders import Contender
 
 PATIENCE = 15.0
 """Seconds for anything that must happen; a slow machine needs some, a failing test all."""
@@ -49,6 +50,11 @@ def children() -> set[int]:
     return {int(pid) for found in lists for pid in found.read_text().split()}
 
 
+def request_of(policy: Policy, options: PlayOptions) -> WindowRequest:
+    contender = Contender(policy=policy, title="a policy")
+    return WindowRequest(contenders=(contender,), options=options)
+
+
 async def collect(policy: Policy, options: PlayOptions) -> list[Any]:
     async with await PlayerWindow.open(policy, options) as window:
         return [event async for event in window.events()]
@@ -67,7 +73,7 @@ def bare_window(
     )
     with process:
         assert process.stdin is not None
-        process.stdin.write(encode_request(policy, options))
+        process.stdin.write(encode_request(request_of(policy, options)))
         process.stdin.flush()
         try:
             yield process

@@ -3,19 +3,14 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from trpotui.cli.application import Debug, Imports, app
-from trpotui.cli.files import read_playable
-
-if TYPE_CHECKING:
-    from trpotui.episodes import EpisodePlayed, PlayOptions
-    from trpotui.rl.policy import SavedPolicy
+from trpotui.errors import RequestError
 
 PolicyPath = Annotated[Path, typer.Argument(metavar="FILE.pt", help="A saved policy.")]
 Seed = Annotated[int, typer.Option(min=0, max=2**31 - 1, help="Seed of the episodes.")]
@@ -29,87 +24,133 @@ class View(StrEnum):
     """How `play` shows the episodes."""
 
     WINDOW = "window"
+    TERMINAL = "terminal"
     NONE = "none"
 
 
 @app.command()
 def play(
-    file: PolicyPath,
+    files: Annotated[
+        list[Path] | None,
+        typer.Argument(
+            metavar="FILE.pt|RUN_DIR...",
+            help="A saved policy or the best one of a run; several of one environment are played "
+            "side by side.",
+            show_default=False,
+        ),
+    ] = None,
     episodes: Annotated[int, typer.Option(min=1, help="Episodes to play.")] = 3,
     seed: Seed = 0,
     stochastic: Stochastic = False,
     view: Annotated[
-        View, typer.Option(help="A pygame window, or none for the returns alone.")
-    ] = View.WINDOW,
-    speed: Annotated[
-        float, typer.Option(help="1 is the environment's own pace; 0.25 to 16.")
-    ] = 1.0,
+        View | None,
+        typer.Option(
+            help="A pygame window, the terminal, or none for the returns alone.",
+            show_default="window; terminal without a display",
+        ),
+    ] = None,
+    speed: Annotated[float, typer.Option(help="1 is the environment's own pace; 0.1 to 16.")] = 1.0,
+    film: Annotated[
+        bool,
+        typer.Option("--film", help="Of a run: its first, a middle, its best and its last policy."),
+    ] = False,
+    record: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE.gif|.mp4|.png",
+            help="Record instead of showing, also without a display; a .png is a sheet of frames "
+            "with their steps. Takes pip install 'trpotui[record]'.",
+        ),
+    ] = None,
+    size: Annotated[
+        str | None,
+        typer.Option(metavar="WIDTHxHEIGHT", help="Of a recorded frame, or its height alone."),
+    ] = None,
+    fps: Annotated[
+        float | None, typer.Option(help="Recorded frames per second.", show_default="one per step")
+    ] = None,
+    seconds: Annotated[
+        float | None, typer.Option(help="Length of the recording at most.", show_default="600")
+    ] = None,
+    frames: Annotated[
+        int | None,
+        typer.Option(
+            help="Recorded frames at most; of each episode on a sheet.",
+            show_default="12 on a sheet",
+        ),
+    ] = None,
+    overlay: Annotated[
+        bool | None,
+        typer.Option(
+            "--overlay/--no-overlay",
+            help="Record what the policy sees, does and expects below the picture.",
+            show_default="not on a sheet",
+        ),
+    ] = None,
+    human: Annotated[
+        bool,
+        typer.Option("--human", help="Play with the keys yourself: --env ENV, or against FILE.pt."),
+    ] = False,
+    env: Annotated[
+        str | None, typer.Option("--env", "-e", help="What --human plays without a policy.")
+    ] = None,
+    screenshots: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Where the window's screenshots go.", show_default="here"),
+    ] = None,
     imports: Imports = None,
     debug: Debug = False,
 ) -> int:
-    """Play evaluation episodes of a policy, in a window."""
-    import asyncio
+    """Play evaluation episodes of policies, in a window or into a file.
 
+    Several policies play the same seeds.
+    """
+    from trpotui.cli.human_play import check_files, check_human, play_by_hand
+    from trpotui.cli.playing import (
+        Tally,
+        contenders_of,
+        play_unseen,
+        policies_of,
+        show_in_terminal,
+        show_in_window,
+    )
+    from trpotui.cli.recording import record_options, record_to
     from trpotui.config import build
-    from trpotui.episodes import PlayOptions, play_without_window
-    from trpotui.terminal import Printer
+    from trpotui.episodes import PlayOptions
 
-    saved = read_playable(file)
+    if record is not None and view not in (None, View.NONE):
+        raise RequestError("--record shows nothing meanwhile: leave --view out")
+    recording = record_options(
+        record,
+        size=size,
+        fps=fps,
+        seconds=seconds,
+        frames=frames,
+        overlay=overlay,
+        inputs=files or (),
+    )
     values = {"episodes": episodes, "seed": seed, "stochastic": stochastic, "speed": speed}
     options = build(PlayOptions, values, what="option")
-    returns: list[float] = []
-    out = Printer(sys.stdout)
-
-    def show(episode: EpisodePlayed) -> None:
-        returns.append(episode.episode_return)
-        out.line(
-            f"episode {episode.episode} of {episodes}: return {episode.episode_return:.4g}, "
-            f"{episode.length} steps (seed {episode.seed})"
+    if human:
+        check_human(record=record, shown_elsewhere=view not in (None, View.WINDOW), film=film)
+        return play_by_hand(files or (), env, options, screenshots)
+    files = check_files(files, env)
+    policies = policies_of(files, film=film)
+    tally = Tally([policy.title for policy in policies], episodes)
+    code = 0
+    if record is not None and recording is not None:
+        contenders = contenders_of(policies)
+        tally.out.line(record_to(record, contenders, options, recording, tally.show))
+    elif view is View.NONE:
+        play_unseen(policies, options, tally.show)
+    elif view is View.TERMINAL:
+        code = show_in_terminal(policies, options, tally.show)
+    else:
+        code = show_in_window(
+            policies, options, tally.show, or_terminal=view is None, screenshots=screenshots
         )
-
-    if view is View.WINDOW:
-        asyncio.run(_play_in_window(saved, options, show))
-    else:
-        for episode in play_without_window(saved.policy, options):
-            show(episode)
-    if returns:
-        out.line(f"mean {sum(returns) / len(returns):.4g} over {len(returns)} episodes")
-    else:
-        out.line("no episode was finished")
-    return 0
-
-
-async def _play_in_window(
-    saved: SavedPolicy, options: PlayOptions, show: Callable[[EpisodePlayed], None]
-) -> None:
-    """Report the episodes of a window until it is closed; SIGTERM and SIGHUP close it too."""
-    import asyncio
-    import signal
-
-    from trpotui.episodes import EpisodePlayed
-    from trpotui.viewer import PlayerWindow
-
-    task = asyncio.current_task()
-    assert task is not None
-    received: list[int] = []
-
-    def stop(number: int) -> None:
-        received.append(number)
-        task.cancel()
-
-    for name in ("SIGINT", "SIGTERM", "SIGHUP"):
-        if hasattr(signal, name):
-            number = getattr(signal, name)
-            asyncio.get_running_loop().add_signal_handler(number, stop, int(number))
-    try:
-        async with await PlayerWindow.open(saved.policy, options) as window:
-            async for event in window.events():
-                if isinstance(event, EpisodePlayed):
-                    show(event)
-    except asyncio.CancelledError:
-        if not received:
-            raise
-        raise typer.Exit(128 + received[0]) from None
+    tally.tell_means()
+    return code
 
 
 @app.command()

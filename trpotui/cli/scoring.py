@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json as jsonlib
 import sys
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -15,6 +17,7 @@ from trpotui.cli.policies import Json, Seed, Stochastic
 
 if TYPE_CHECKING:
     from trpotui.comparison import Comparison
+    from trpotui.rl.policy import SavedPolicy
 
 WIDE = 200
 """Columns of a table where no terminal sets a bound."""
@@ -54,7 +57,8 @@ def evaluate(
     from trpotui.progress_bar import progress_bar
     from trpotui.terminal import Printer
 
-    with progress_bar("episodes", len(policies) * episodes) as report:
+    bar = progress_bar("episodes", len(policies) * episodes)
+    with _threads([saved for _, saved in policies], episodes), bar as report:
         comparison = compare(
             policies, episodes=episodes, seed=seed, stochastic=stochastic, progress=report
         )
@@ -71,6 +75,23 @@ def evaluate(
         text = as_csv(comparison) if as_csv_wanted else f"{as_json(comparison)}\n"
         write_output(output, text.encode(errors="surrogateescape"))  # as names of files
     return 0
+
+
+def _threads(policies: Sequence[SavedPolicy], episodes: int) -> AbstractContextManager[None]:
+    """As many threads as training takes for so much arithmetic, where torch does it: for images."""
+    widths = [
+        max(saved.policy.spec.hidden_sizes, default=1)
+        for saved in policies
+        if saved.policy.spec.network == "cnn"
+    ]
+    if not widths:
+        return nullcontext()  # without importing torch
+
+    from trpotui.comparison import MOST_ENVIRONMENTS
+    from trpotui.rl.devices import threads
+    from trpotui.rl.images import UNITS
+
+    return threads(0, batch=min(episodes, MOST_ENVIRONMENTS), width=max(UNITS, *widths))
 
 
 def _tell_unfinished(comparison: Comparison) -> None:

@@ -9,6 +9,7 @@ from trpotui.errors import RequestError
 from trpotui.past_runs.files import (
     CONFIG,
     CRASH,
+    FILM,
     LEFTOVER,
     LOCK,
     LOG,
@@ -87,5 +88,6 @@ def _is_of_the_run(name: str) -> bool:
     return (
         name in MAKES_A_RUN
         or name in (LOG, CRASH, WRITER)
+        or FILM.fullmatch(name) is not None
         or (name.startswith(begins) and name.endswith(ends))
     )

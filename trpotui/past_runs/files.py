@@ -9,6 +9,7 @@ from __future__ import annotations
 import itertools
 import json
 import os
+import re
 import stat
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -23,6 +24,8 @@ LOG, CRASH = "run.log", "crash.log"
 LOCK, WRITER = ".lock", ".writer"
 LEFTOVER = (".writing-", ".tmp")
 """How the names of half-written files begin and end."""
+FILM = re.compile(r"film-\d{1,15}\.pt")
+"""Names of the policies that show how the run came about."""
 MAKES_A_RUN = frozenset({CONFIG, METRICS, POLICY, BEST, CHECKPOINT, PREVIOUS})
 """A directory with any of these is a run's."""
 ABOUT = ("trpotui", "command")

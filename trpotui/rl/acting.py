@@ -152,6 +152,10 @@ class Session:
         """Go on with another actor of the same spec: the same policy, after an update."""
         self._actor = actor
 
+    def draw_from(self, rng: np.random.Generator | None) -> None:
+        """Sample actions with this source from now on, or act greedily without one."""
+        self._rng = rng
+
     def state(self) -> dict[str, Any]:
         """What it carries on, as arrays and None; further steps do not change them."""
         noise = None if self._noise is None else self._noise.copy()

@@ -49,6 +49,7 @@ class Saver:
         self._keeper = keeper
         self._clock = clock
         self._due = clock() + config.checkpoint_seconds
+        self._film: dict[int, SavedPolicy] = {}  # by update, not yet on the disk
 
     @property
     def is_due(self) -> bool:
@@ -66,7 +67,7 @@ class Saver:
         if self._progress.update == 0:
             return False
         began = self._clock()
-        kept = self.save_policy(best=False)
+        kept = self.save_policy(best=False) & self._save_film()
         state = self._progress.checkpoint(self._learner.state(), self._config, self._device)
         kept &= self._keeper.checkpoint(state)
         ended = self._clock()
@@ -75,8 +76,27 @@ class Saver:
 
     def save_policy(self, *, best: bool) -> bool:
         """Keep the policy, and as the best one too if it is; whether it was kept."""
+        return self._keeper.policy(self._saved(), best=best)
+
+    def remember(self) -> None:
+        """Note the policy after an update if the run's film wants it; it is kept by `save`."""
+        update = self._progress.update
+        if self._keeper.keeps and update in film_updates(update):
+            self._film[update] = self._saved()
+
+    def _save_film(self) -> bool:
+        """Keep the film as it is now; whether it was kept."""
+        wanted = film_updates(self._progress.update)
+        self._film = {update: saved for update, saved in self._film.items() if update in wanted}
+        kept = self._keeper.film(self._film, wanted)
+        if kept:
+            self._film = {}
+        return kept
+
+    def _saved(self) -> SavedPolicy:
+        """The policy as it is now, with where it came from."""
         progress = self._progress
-        saved = SavedPolicy(
+        return SavedPolicy(
             policy=self._learner.snapshot(),
             algorithm=self._config.algorithm,
             config=self._config_and_history(),
@@ -87,7 +107,6 @@ class Saver:
             versions=versions(),
             created=datetime.now(UTC).isoformat(timespec="seconds"),
         )
-        return self._keeper.policy(saved, best=best)
 
     def _config_and_history(self) -> Mapping[str, Any]:
         history = {
@@ -96,3 +115,14 @@ class Saver:
         }
         told = {name: what for name, what in history.items() if what}
         return {**dataclasses.asdict(self._config), **told}
+
+
+def film_updates(update: int) -> tuple[int, ...]:
+    """The updates whose policies a run's film keeps once it is at `update`.
+
+    They are the first, and the last two powers of two: of these, one lies between a third and two
+    thirds of the way, wherever the run ends. Knowing nothing but `update`, a resumed run keeps the
+    same ones.
+    """
+    latest = 1 << (update.bit_length() - 1)
+    return tuple(sorted({1, max(latest // 2, 1), latest}))

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Callable, Mapping
-from typing import Any, Protocol
+from collections.abc import Callable, Collection, Mapping
+from typing import Any, Protocol, runtime_checkable
 
 import gymnasium
 import numpy as np
@@ -26,6 +26,14 @@ class Store(Protocol):
 
     def save_checkpoint(self, state: Mapping[str, Any]) -> None:
         """Keep everything needed to go on; the checkpoint before it stays as well."""
+
+
+@runtime_checkable
+class FilmStore(Store, Protocol):
+    """A store that also keeps a few earlier policies, for whoever looks back at the run."""
+
+    def save_film(self, new: Mapping[int, SavedPolicy], kept: Collection[int]) -> None:
+        """Keep policies by their updates, and of those kept before only the updates `kept`."""
 
 
 class Keeper:
@@ -56,6 +64,13 @@ class Keeper:
     def checkpoint(self, state: Mapping[str, Any]) -> bool:
         """Keep everything needed to go on."""
         return self._keep("checkpoint", lambda store: store.save_checkpoint(state))
+
+    def film(self, new: Mapping[int, SavedPolicy], kept: Collection[int]) -> bool:
+        """Keep a few earlier policies, where the store takes them."""
+        store = self._store
+        if not isinstance(store, FilmStore):
+            return True
+        return self._keep("film", lambda _: store.save_film(new, kept))
 
     def notice(self, message: str) -> None:
         """Have something told to the person."""

@@ -204,8 +204,8 @@ class _Run:
             iteration = self._learner.iterate(
                 self._control.raise_if_stopping, self._length.remaining(self._progress)
             )
-            seconds = time.perf_counter() - began
-            report, episodes = count(iteration, seconds, self._progress)
+            report, episodes = count(iteration, time.perf_counter() - began, self._progress)
+            self._saver.remember()
             if episodes.returns:
                 yield episodes
             yield report

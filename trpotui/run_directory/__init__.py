@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
@@ -34,6 +34,7 @@ from trpotui.errors import RequestError
 from trpotui.policy_file import policy_bytes
 from trpotui.rl.policy import SavedPolicy
 from trpotui.run_directory.checkpoints import CHECKPOINT, PREVIOUS, Checkpoints
+from trpotui.run_directory.film import save_film
 from trpotui.run_directory.lock import WRITER, as_request, lock_directory, make_directories, quietly
 from trpotui.run_directory.metrics import MetricsFile
 from trpotui.run_directory.naming import default_path
@@ -241,6 +242,10 @@ class RunDirectory:
         if self._unsaved_best is not None:
             durable.write_bytes(self.path / BEST, self._unsaved_best)
             self._unsaved_best = None
+
+    def save_film(self, new: Mapping[int, SavedPolicy], kept: Collection[int]) -> None:
+        """Write policies of the run's film, and remove those of updates that are not `kept`."""
+        save_film(self.path, new, kept)
 
     def save_checkpoint(self, state: Mapping[str, Any]) -> None:
         """Write checkpoint.pt, keeping the one before it as checkpoint.previous.pt.

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import signal
 import time
 from collections.abc import Callable
 from enum import StrEnum
@@ -30,6 +28,7 @@ from trpotui.tui.screens.dialogs import ErrorDialog, QuitDialog
 from trpotui.tui.screens.help import HelpScreen
 from trpotui.tui.screens.train import TrainScreen
 from trpotui.tui.session import Source, TrainingSession, new_run
+from trpotui.tui.signals import HUNG_UP, on_signals
 from trpotui.tui.terminal_driver import lasting
 from trpotui.tui.windows import OpenWindow, Windows
 
@@ -39,9 +38,6 @@ if TYPE_CHECKING:
 
 PULL_SECONDS = 0.25
 """Between two looks at the queue of the run: faster than that, drawing would slow the run."""
-SIGNALS = ("SIGINT", "SIGTERM", "SIGHUP")
-HUNG_UP = 1
-"""The number of SIGHUP, where there is one."""
 
 
 class Status(StrEnum):
@@ -122,11 +118,7 @@ class TrpotuiApp(PaletteApp):
 
     def on_mount(self) -> None:
         """Listen for signals, and import what is heavy while the first screen is already there."""
-        loop = asyncio.get_running_loop()
-        for name in SIGNALS:
-            if hasattr(signal, name):
-                number = int(getattr(signal, name))
-                loop.add_signal_handler(number, self._on_signal, number)
+        on_signals(self._on_signal)
         self._pulling = self.set_interval(PULL_SECONDS, self._pull, pause=True)
         self._follow_theme()
         # after the first frame: importing torch holds the interpreter that draws it

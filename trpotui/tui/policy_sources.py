@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 from trpotui.errors import RunError
 
 if TYPE_CHECKING:
-    from trpotui.rl.policy import Policy
+    from trpotui.rl.policy import Policy, SavedPolicy
     from trpotui.tui.session import TrainingSession
+    from trpotui.viewing.returns import RewardUnits
 
 
 class NamedPolicy(NamedTuple):
@@ -19,6 +20,8 @@ class NamedPolicy(NamedTuple):
 
     policy: Policy
     name: str
+    units: RewardUnits | None = None
+    """How its critic counts rewards, where that is known."""
 
 
 class PolicySource(Protocol):
@@ -60,7 +63,7 @@ class FileSource:
         if self._taken:
             return None
         self._taken = True
-        return NamedPolicy(read_playable(self._path), self._name)
+        return named(read_playable(self._path), self._name)
 
 
 class RunSource:
@@ -113,12 +116,38 @@ class RunSource:
             if self._session.directory is not None and (self._session.directory / file).is_file():
                 saved = read_policy(self._session.directory / file)
                 word = "best" if file == BEST else "last"
-                return NamedPolicy(saved.policy, f"{word} of the run, update {saved.updates:,}")
+                return named(saved, f"{word} of the run, update {saved.updates:,}")
         return None
 
 
-def read_playable(path: Path) -> Policy:
-    """The policy in a file, if it can be played here.
+class GivenSource:
+    """A policy that is there already.
+
+    Args:
+        policy: the one.
+    """
+
+    def __init__(self, policy: NamedPolicy) -> None:
+        self._policy: NamedPolicy | None = policy
+
+    def ask(self) -> None:
+        """Nothing newer will come."""
+
+    def take(self) -> NamedPolicy | None:
+        """The policy, once."""
+        policy, self._policy = self._policy, None
+        return policy
+
+
+def named(saved: SavedPolicy, name: str) -> NamedPolicy:
+    """The policy of a file under a name."""
+    from trpotui.viewing.returns import RewardUnits  # noqa: PLC0415 - when needed
+
+    return NamedPolicy(saved.policy, name, RewardUnits.of(saved.config))
+
+
+def read_playable(path: Path) -> SavedPolicy:
+    """A policy file that can be played here.
 
     Raises:
         PolicyFileError: the file is no policy, or its environment is not here.
@@ -127,4 +156,4 @@ def read_playable(path: Path) -> Policy:
 
     saved = read_policy(path)
     check_environment(saved, path)
-    return saved.policy
+    return saved

@@ -120,7 +120,7 @@ class Windows:
 
         if self._open_window is None:
             raise NoDisplayError("this app opens no windows")
-        policy, name = await _newest(source)
+        policy, name, _ = await _newest(source)
         options = PlayOptions(episodes=EPISODES, stochastic=stochastic)
         returns: tuple[float, ...] = ()
         async with self._open_window(policy, options) as window:

@@ -16,14 +16,13 @@ import time
 import traceback
 from collections.abc import Callable
 
-from trpotui.episodes import PlayOptions
 from trpotui.errors import RequestError, TrpotuiError
-from trpotui.rl.policy import Policy
 from trpotui.viewer.protocol import (
     LONGEST_MESSAGE,
     WindowClosed,
     WindowEvent,
     WindowFailed,
+    WindowRequest,
     encode_event,
     read_request,
 )
@@ -55,7 +54,7 @@ def main() -> int:
 
 def _serve(requests: io.FileIO, tell: Callable[[WindowEvent], None], stop: threading.Event) -> int:
     try:
-        policy, options = _request(requests)
+        request = _request(requests)
         _end_with_parent(requests, stop)
         os.environ.setdefault("PYGAME_HIDE_SUPPORT_PROMPT", "1")
         os.environ.setdefault("SDL_AUDIODRIVER", "dummy")  # some environments open the sound card
@@ -64,7 +63,7 @@ def _serve(requests: io.FileIO, tell: Callable[[WindowEvent], None], stop: threa
         # here, not above: stdout must be ours, and a failing import is told like any failure
         from trpotui.viewer.window import play_in_window  # noqa: PLC0415
 
-        tell(WindowClosed(by=play_in_window(policy, options, tell=tell, stop=stop)))
+        tell(WindowClosed(by=play_in_window(request, tell=tell, stop=stop)))
     except BrokenPipeError:
         raise
     except TrpotuiError as error:
@@ -79,7 +78,7 @@ def _serve(requests: io.FileIO, tell: Callable[[WindowEvent], None], stop: threa
     return 0
 
 
-def _request(requests: io.FileIO) -> tuple[Policy, PlayOptions]:
+def _request(requests: io.FileIO) -> WindowRequest:
     if requests.isatty():
         raise RequestError("this process is started by trpotui: use trpotui play")
     return read_request(requests)

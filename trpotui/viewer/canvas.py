@@ -1,35 +1,27 @@
-"""What the player window shows: a frame with its aspect kept, between two lines of text.
-
-The text has bars of its own: laid over the picture it would hide the goal of MountainCar and the
-first row of a grid world.
-"""
+"""What the player window shows: the tiles, a line about the playing, and now and then a card."""
 
 from __future__ import annotations
 
-import numpy as np
+import io
+from collections.abc import Sequence
+
 import pygame
-from numpy.typing import NDArray
 
+from trpotui.viewer.keys import CARD
 from trpotui.viewer.playback import Playback
+from trpotui.viewer.style import ACCENT, BAR, PANEL, QUIET, TEXT, TRACK, WARM, Ink
+from trpotui.viewer.tiles import Tile, draw_tiles, natural_size
 
-SMALLEST_PICTURE = 400
-"""Small frames are enlarged by a whole factor until their shorter side has this many pixels."""
-
-LARGEST_SHARE = 0.8
+LARGEST_SHARE = 0.85
 """Share of the screen's width and height that a new window takes at most."""
 
 HINTS = (
-    "space pause  ·  left / right speed  ·  n next episode  ·  q quit",
-    "space pause  ·  q quit",
-    "q quit",
+    "space pause   . , step   + − speed   n next seed   s screenshot   h all keys   q quit",
+    "space pause   . , step   h all keys   q quit",
+    "h all keys",
+    "",
 )
 """The keys, from the longest text to the shortest: the first one that fits is shown."""
-
-_BACKGROUND = (16, 18, 22)
-_BAR = (32, 35, 42)
-_TEXT = (240, 242, 245)
-_QUIET = (175, 182, 192)
-_PAUSED = (255, 200, 87)
 
 
 class Canvas:
@@ -37,91 +29,101 @@ class Canvas:
 
     Args:
         title: what is played, for the caption.
-        frame: a frame [H, W, 3] that the window's first size fits.
+        tiles: that the window's first size fits.
 
     Raises:
         pygame.error: the window cannot be opened.
     """
 
-    def __init__(self, title: str, frame: NDArray[np.uint8]) -> None:
-        pygame.font.init()
-        self._fonts: dict[int, pygame.font.Font] = {}
-        width, height = _picture_size(frame)
-        _, _, bar = self._text_style(width)
-        self._surface = pygame.display.set_mode((width, height + 2 * bar), pygame.RESIZABLE)
+    def __init__(self, title: str, tiles: Sequence[Tile]) -> None:
+        self.full_screen = False
+        self.shows_card = False
+        self._size = _first_size(tiles)
+        self._surface = pygame.display.set_mode(self._size, pygame.RESIZABLE)
+        self._picture = self._surface.get_rect()
         # after the first frame: some environments set a caption of their own when they draw
         pygame.display.set_caption(f"{title} · trpotui")
 
-    def draw(self, frame: NDArray[np.uint8], playback: Playback) -> None:
-        """Show a frame [H, W, 3], what is being played, and the keys."""
+    def toggle_full_screen(self) -> None:
+        """Fill the screen, or take the window's size again."""
+        self.full_screen = not self.full_screen
+        if self.full_screen:
+            self._size = pygame.display.get_window_size()
+            self._surface = pygame.display.set_mode((0, 0), pygame.FULLSCREEN)
+        else:
+            self._surface = pygame.display.set_mode(self._size, pygame.RESIZABLE)
+
+    def draw(self, tiles: Sequence[Tile], playback: Playback, message: str = "") -> None:
+        """Show the tiles, what is being played, and a message or the keys."""
         self._surface = pygame.display.get_surface() or self._surface
-        self._surface.fill(_BACKGROUND)
         width, height = self._surface.get_size()
-        font, margin, bar = self._text_style(width)
-        self._draw_picture(frame, pygame.Rect(0, bar, width, max(1, height - 2 * bar)))
-        pygame.draw.rect(self._surface, _BAR, (0, 0, width, bar))
-        self._draw_state(playback, font, margin)
-        pygame.draw.rect(self._surface, _BAR, (0, height - bar, width, bar))
-        hint = next((h for h in HINTS if font.size(h)[0] + 2 * margin <= width), HINTS[-1])
-        text = font.render(hint, True, _QUIET)
-        self._surface.blit(text, ((width - text.get_width()) // 2, height - bar + margin // 2))
+        ink = Ink.for_size(width, height)
+        bar = _bar_height(ink)
+        self._picture = pygame.Rect(0, 0, width, max(1, height - bar))
+        draw_tiles(self._surface, self._picture, tiles, overlay=playback.overlay)
+        self._draw_bar(pygame.Rect(0, height - bar, width, bar), playback, message, ink)
+        if self.shows_card:
+            _draw_card(self._surface, self._picture, ink)
         pygame.display.flip()
 
-    def _draw_picture(self, frame: NDArray[np.uint8], area: pygame.Rect) -> None:
-        height, width = frame.shape[:2]
-        picture = pygame.image.frombuffer(frame.data, (width, height), "RGB")
-        place = fitted((width, height), area)
-        if place.size != (width, height):
-            # enlarged pixels stay sharp; anything else is smoothed
-            crisp = place.width >= 2 * width
-            resize = pygame.transform.scale if crisp else pygame.transform.smoothscale
-            picture = resize(picture, place.size)
-        self._surface.blit(picture, place)
+    def png(self) -> bytes:
+        """The tiles as they were drawn last, as a PNG file."""
+        buffer = io.BytesIO()
+        pygame.image.save(self._surface.subsurface(self._picture), buffer, "tiles.png")
+        return buffer.getvalue()
 
-    def _draw_state(self, playback: Playback, font: pygame.font.Font, margin: int) -> None:
-        player = playback.player
-        speed = f"{playback.pace.speed:g}×"
-        right, colour = (f"paused  {speed}", _PAUSED) if playback.pace.paused else (speed, _TEXT)
-        state = font.render(right, True, colour)
-        edge = self._surface.get_width() - margin - state.get_width()
-        self._surface.blit(state, (edge, margin // 2))
-        place = margin
-        for part in (
-            f"episode {player.episode} / {playback.episodes}",
-            f"step {player.steps}",
-            f"return {player.total:.1f}",
-            "done" if player.ended else "",
-        ):
-            text = font.render(part, True, _TEXT)
-            if place + text.get_width() + margin > edge:
-                break
-            self._surface.blit(text, (place, margin // 2))
-            place += text.get_width() + 2 * margin
-
-    def _text_style(self, width: int) -> tuple[pygame.font.Font, int, int]:
-        """Font, margin and height of a bar [pixels] for the window's width."""
-        size = min(max(width // 26, 15), 26)
-        if size not in self._fonts:
-            self._fonts[size] = pygame.font.Font(None, size)
-        font = self._fonts[size]
-        margin = size // 2
-        return font, margin, font.get_height() + margin
+    def _draw_bar(self, area: pygame.Rect, playback: Playback, message: str, ink: Ink) -> None:
+        self._surface.fill(BAR, area)
+        together, pace = playback.together, playback.pace
+        parts = [
+            (f"{pace.speed:g}×", TEXT),
+            ("paused" if pace.paused else "", WARM),
+            (f"episode {together.episode} / {playback.episodes}", TEXT),
+            (_mode(playback), TEXT),
+        ]
+        left = area.left + ink.margin
+        for text, colour in parts:
+            if text and left + ink.width(text) < area.right:
+                ink.put(self._surface, text, (left, area.centery), colour, anchor="midleft")
+                left += ink.width(text) + 2 * ink.margin
+        room = area.right - ink.margin - left
+        hint = ink.cut(message, room) if message else _first_fitting(HINTS, room, ink)
+        place = (area.right - ink.margin, area.centery)
+        ink.put(self._surface, hint, place, ACCENT if message else QUIET, anchor="midright")
 
 
-def fitted(inner: tuple[int, int], area: pygame.Rect) -> pygame.Rect:
-    """The largest rectangle of the inner size's aspect in the middle of the area."""
-    factor = min(area.width / inner[0], area.height / inner[1])
-    width, height = (max(1, round(side * factor)) for side in inner)
-    left = area.left + (area.width - width) // 2
-    return pygame.Rect(left, area.top + (area.height - height) // 2, width, height)
+def _mode(playback: Playback) -> str:
+    if playback.hand is not None and len(playback.together.players) == 1:
+        return ""  # no policy plays
+    return "sampled" if playback.together.stochastic else "greedy"
 
 
-def _picture_size(frame: NDArray[np.uint8]) -> tuple[int, int]:
-    """The picture's size [pixels] to begin with: not tiny, and not larger than the screen."""
-    height, width = frame.shape[:2]
+def _bar_height(ink: Ink) -> int:
+    return ink.line + ink.margin
+
+
+def _first_fitting(texts: Sequence[str], room: int, ink: Ink) -> str:
+    return next(text for text in texts if not text or ink.width(text) <= room)
+
+
+def _draw_card(surface: pygame.Surface, area: pygame.Rect, ink: Ink) -> None:
+    keys = max(ink.width(key) for key, _ in CARD) + 3 * ink.margin
+    width = keys + max(ink.width(what) for _, what in CARD) + 4 * ink.margin
+    card = pygame.Rect(0, 0, width, len(CARD) * ink.line + 4 * ink.margin)
+    card.center = area.center
+    pygame.draw.rect(surface, PANEL, card, border_radius=ink.margin)
+    pygame.draw.rect(surface, TRACK, card, width=1, border_radius=ink.margin)
+    left, top = card.left + 2 * ink.margin, card.top + 2 * ink.margin
+    for key, what in CARD:
+        ink.put(surface, key, (left, top), ACCENT)
+        ink.put(surface, what, (left + keys, top))
+        top += ink.line
+
+
+def _first_size(tiles: Sequence[Tile]) -> tuple[int, int]:
+    """The window's size [pixels] to begin with: not tiny, and not larger than the screen."""
+    width, height = natural_size(tiles, overlay=True)
+    height += _bar_height(Ink.for_size(width))
     screen = min(pygame.display.get_desktop_sizes())
-    whole = -(-SMALLEST_PICTURE // min(width, height))  # rounded up
-    factor = min(
-        float(whole), LARGEST_SHARE * screen[0] / width, LARGEST_SHARE * screen[1] / height
-    )
+    factor = min(1.0, LARGEST_SHARE * screen[0] / width, LARGEST_SHARE * screen[1] / height)
     return max(1, round(width * factor)), max(1, round(height * factor))

@@ -11,22 +11,25 @@ import contextlib
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
+from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from trpotui.episodes import EpisodePlayed, PlayOptions
+from trpotui.episodes import PlayOptions
 from trpotui.errors import RunError, TrpotuiError
 from trpotui.rl.policy import Policy
 from trpotui.viewer.protocol import (
-    PlaybackChanged,
+    Happening,
     WindowClosed,
     WindowEvent,
     WindowFailed,
     WindowReady,
+    WindowRequest,
     decode_event,
     encode_request,
 )
+from trpotui.viewing.contenders import Contender, check_contenders
 
 GRACE = 2.0
 """Seconds that the window has to end by itself, and then again after SIGTERM."""
@@ -36,7 +39,7 @@ STDERR_KEPT = 16_384
 
 
 class PlayerWindow:
-    """A window that plays a policy, as an asynchronous context manager.
+    """A window that plays policies, as an asynchronous context manager.
 
         async with await PlayerWindow.open(policy, options) as window:
             async for event in window.events():
@@ -59,14 +62,34 @@ class PlayerWindow:
         ]
 
     @classmethod
-    async def open(cls, policy: Policy, options: PlayOptions) -> Self:
+    async def open(
+        cls,
+        shown: Policy | Sequence[Contender],
+        options: PlayOptions,
+        *,
+        screenshots: Path | None = None,
+    ) -> Self:
         """Start the process and wait until its window is on the screen.
+
+        Args:
+            shown: a policy, or those who play side by side on the same seeds.
+            options: what is played.
+            screenshots: the folder for pictures that the person takes; the current one by default.
 
         Raises:
             NoDisplayError: there is no display.
             RequestError: the environment cannot be made, or has no picture.
             RunError: the environment failed at once, or the process could not start.
         """
+        if isinstance(shown, Policy):
+            shown = (Contender(policy=shown, title=shown.spec.environment_id),)
+        request = encode_request(
+            WindowRequest(
+                contenders=check_contenders(shown),
+                options=options,
+                screenshots=str((screenshots or Path()).absolute()),
+            )
+        )
         try:
             process = await asyncio.create_subprocess_exec(
                 *(sys.executable, "-P", "-m", "trpotui.viewer"),
@@ -81,7 +104,7 @@ class PlayerWindow:
             raise RunError(f"the player window could not be started: {error}") from error
         window = cls(process)
         try:
-            await window._send(encode_request(policy, options))
+            await window._send(request)
             await window._until_ready()
         except BaseException:
             await window.close()
@@ -93,7 +116,7 @@ class PlayerWindow:
         """The process's number."""
         return self._process.pid
 
-    async def events(self) -> AsyncIterator[EpisodePlayed | PlaybackChanged | WindowClosed]:
+    async def events(self) -> AsyncIterator[Happening]:
         """What happens in the window, until it is closed; the last event is `WindowClosed`.
 
         Raises:
@@ -147,7 +170,7 @@ class PlayerWindow:
             self._process.stdin.write(request)
             await self._process.stdin.drain()
 
-    async def _next(self) -> WindowReady | EpisodePlayed | PlaybackChanged | WindowClosed | None:
+    async def _next(self) -> WindowReady | Happening | None:
         """The next event, or None after the last one."""
         if self._ended:
             return None

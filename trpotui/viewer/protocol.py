@@ -1,14 +1,15 @@
 """What the program and its player window say to each other: one request, then a line per event.
 
 The request goes to the window's stdin: two big-endian 64-bit lengths, a JSON header with the
-options and the modules to import, and the bytes of `Policy.to_bytes`. The window answers on its
-stdout with one JSON object per line. Its stdin stays open and silent: the end of it asks the window
-to close.
+options, the titles and the modules to import, and the bytes of each `Policy.to_bytes`. The window
+answers on its stdout with one JSON object per line. Its stdin stays open and silent: the end of it
+asks the window to close.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import io
 import json
 import struct
 from dataclasses import dataclass
@@ -24,6 +25,8 @@ from trpotui.errors import (
 )
 from trpotui.imports import import_modules, imported_modules
 from trpotui.rl.policy import Policy
+from trpotui.viewing.contenders import Contender
+from trpotui.viewing.returns import RewardUnits
 
 FailureCode = Literal["no_display", "request", "environment", "run"]
 
@@ -58,6 +61,26 @@ class PlaybackChanged:
     episode: int
     step: int
     """Steps done of that episode."""
+    stochastic: bool = False
+    """Whether the steps to come are sampled."""
+    overlay: bool = True
+    """Whether the facts are shown beside the pictures."""
+    full_screen: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScreenshotTaken:
+    """A picture of the window was written."""
+
+    path: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class NoticeShown:
+    """The window told the person something, e.g. that a screenshot could not be written."""
+
+    message: str
+    """One sentence."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,12 +117,16 @@ _ERRORS: Final[dict[FailureCode, type[TrpotuiError]]] = {
     "run": RunError,
 }
 
-WindowEvent = WindowReady | EpisodePlayed | PlaybackChanged | WindowClosed | WindowFailed
+Happening = EpisodePlayed | PlaybackChanged | ScreenshotTaken | NoticeShown | WindowClosed
+"""What the parent hears of a window that is open."""
+WindowEvent = WindowReady | Happening | WindowFailed
 
 _EVENT_NAMES: Final[dict[type[Any], str]] = {
     WindowReady: "ready",
     EpisodePlayed: "episode",
     PlaybackChanged: "playback",
+    ScreenshotTaken: "screenshot",
+    NoticeShown: "notice",
     WindowClosed: "closed",
     WindowFailed: "error",
 }
@@ -133,14 +160,39 @@ def decode_event(line: bytes) -> WindowEvent:
     return event
 
 
-def encode_request(policy: Policy, options: PlayOptions) -> bytes:
+@dataclass(frozen=True, kw_only=True, eq=False)
+class WindowRequest:
+    """What a window is to show."""
+
+    contenders: tuple[Contender, ...]
+    """From left to right."""
+    options: PlayOptions
+    screenshots: str = "."
+    """The folder that they are written to."""
+
+
+def encode_request(request: WindowRequest) -> bytes:
     """What the parent writes to the window's stdin."""
-    header = json.dumps([dataclasses.asdict(options), imported_modules()]).encode()
-    body = policy.to_bytes()
-    return _PREFIX.pack(len(header), len(body)) + header + body
+    bodies = [contender.policy.to_bytes() for contender in request.contenders]
+    header = {
+        "options": dataclasses.asdict(request.options),
+        "screenshots": request.screenshots,
+        "modules": imported_modules(),
+        "contenders": [
+            {
+                "title": contender.title,
+                "by_hand": contender.by_hand,
+                "units": contender.units and dataclasses.asdict(contender.units),
+                "bytes": len(body),
+            }
+            for contender, body in zip(request.contenders, bodies, strict=True)
+        ],
+    }
+    encoded, body = json.dumps(header).encode(), b"".join(bodies)
+    return _PREFIX.pack(len(encoded), len(body)) + encoded + body
 
 
-def read_request(stream: BinaryIO) -> tuple[Policy, PlayOptions]:
+def read_request(stream: BinaryIO) -> WindowRequest:
     """Read a request from an unbuffered stream, up to its last byte and no further.
 
     What the person had imported in the parent is imported here too.
@@ -149,10 +201,22 @@ def read_request(stream: BinaryIO) -> tuple[Policy, PlayOptions]:
         RequestError: the stream ended before the request did, or a module cannot be imported.
     """
     header_length, body_length = _PREFIX.unpack(_read_exactly(stream, _PREFIX.size))
-    values, modules = json.loads(_read_exactly(stream, header_length))
-    body = _read_exactly(stream, body_length)
-    import_modules(modules)
-    return Policy.from_bytes(body), PlayOptions(**values)
+    header = json.loads(_read_exactly(stream, header_length))
+    body = io.BytesIO(_read_exactly(stream, body_length))
+    import_modules(header["modules"])
+    return WindowRequest(
+        contenders=tuple(
+            Contender(
+                policy=Policy.from_bytes(body.read(values["bytes"])),
+                title=values["title"],
+                by_hand=values["by_hand"],
+                units=None if values["units"] is None else RewardUnits(**values["units"]),
+            )
+            for values in header["contenders"]
+        ),
+        options=PlayOptions(**header["options"]),
+        screenshots=header["screenshots"],
+    )
 
 
 def _read_exactly(stream: BinaryIO, count: int) -> bytes:

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 from pydantic import Field
@@ -24,7 +24,7 @@ from trpotui.config import STRICT, SharedHyperparameters
 from trpotui.events import RejectReason
 from trpotui.rl.algorithm import Batch, UpdateStats
 from trpotui.rl.line_search import maximize_along
-from trpotui.rl.natural_gradient import NaturalDirection, natural_direction
+from trpotui.rl.natural_gradient import NaturalDirection, all_finite, natural_direction
 from trpotui.rl.networks import Actor, Critic
 from trpotui.rl.penalty import Coefficient, adapted_penalty, theory_penalty
 from trpotui.rl.surrogate import Surrogate
@@ -51,6 +51,15 @@ class TrpoPenaltyHyperparameters(SharedHyperparameters):
         default=0.7, gt=0, lt=1, description="c: the search tries c, c^2, ... of the first step"
     )
     max_backtracks: int = Field(default=15, ge=0, le=1000, description="tries after the first one")
+
+
+class _Maximum(NamedTuple):
+    """What a search along the natural direction came to; zeros where it left the actor."""
+
+    kl: float = 0.0
+    gain: float = 0.0
+    largest_kl: float = 0.0
+    reject_reason: RejectReason | None = None
 
 
 class TrpoPenalty:
@@ -82,46 +91,53 @@ class TrpoPenalty:
             damping=h.cg_damping,
         )
         old, penalty = self._actor.parameters.clone(), self._coefficient(batch, direction)
-        kl, gain, largest_kl = self._maximize(surrogate, direction, penalty)
-        while (following := self._following(penalty, largest_kl)) > penalty:
+        found = self._maximize(surrogate, direction, penalty)
+        while (following := self._following(penalty, found.largest_kl)) > penalty:
             self._actor.parameters.copy_(old)  # it went too far
             penalty = following
-            kl, gain, largest_kl = self._maximize(surrogate, direction, penalty)
-        if gain > 0.0:
+            found = self._maximize(surrogate, direction, penalty)
+        if found.reject_reason is None:
             self._actor.confine()
             self._adapted = following
         return UpdateStats(
-            kl=kl,
-            surrogate_gain=gain,
+            kl=found.kl,
+            surrogate_gain=found.gain,
             entropy=surrogate.entropy(),
             grad_norm=direction.grad_norm,
             value_loss=value_loss,
-            reject_reason=None if gain else direction.reject_reason or RejectReason.NO_GAIN,
-            largest_kl=largest_kl,
+            reject_reason=found.reject_reason,
+            largest_kl=found.largest_kl,
             penalty=penalty,
             target_kl=h.target_kl if h.coefficient == "adaptive" else None,
         )
 
     def _maximize(
         self, surrogate: Surrogate, direction: NaturalDirection, penalty: float
-    ) -> tuple[float, float, float]:
-        """Move to the maximum; its mean KL, gain and largest KL, or zeros where there is none."""
+    ) -> _Maximum:
+        """Move to the maximum, if one of the tries is finite and improves."""
+        h, parameters, finite = self.hyperparameters, self._actor.parameters, False
+        if direction.reject_reason is not None:
+            return _Maximum(reject_reason=direction.reject_reason)
 
         def penalized_gain() -> float:
+            nonlocal finite
             largest_kl, gain = surrogate.kl_and_gain("max")
-            return gain - penalty * largest_kl
+            value = gain - penalty * largest_kl
+            finite |= math.isfinite(value) and all_finite(parameters)
+            return value
 
-        h = self.hyperparameters
         fraction = maximize_along(
-            self._actor.parameters,
+            parameters,
             direction.x / penalty,
             penalized_gain,
             backtrack_factor=h.backtrack_factor,
-            max_backtracks=h.max_backtracks if direction.reject_reason is None else -1,
+            max_backtracks=h.max_backtracks,
         )
         if not fraction:
-            return 0.0, 0.0, 0.0
-        return *surrogate.measured(), surrogate.measured("max")[0]
+            return _Maximum(
+                reject_reason=RejectReason.NO_GAIN if finite else RejectReason.NOT_FINITE
+            )
+        return _Maximum(*surrogate.measured(), surrogate.measured("max")[0])
 
     def _coefficient(self, batch: Batch, direction: NaturalDirection) -> float:
         """C to begin an update with."""

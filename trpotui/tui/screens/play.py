@@ -16,6 +16,7 @@ from textual.screen import Screen
 from textual.timer import Timer
 from textual.widgets import Static
 
+from trpotui.tui.player_keys import PLAYER_KEYS, PlayerKeys
 from trpotui.tui.policy_list import PolicyEntry, PolicyList, plain
 from trpotui.tui.policy_sources import FileSource, PolicySource
 from trpotui.tui.screens.latest_size import LatestSize
@@ -32,13 +33,11 @@ if TYPE_CHECKING:
 SAVED = Path("saved_policies")
 SCAN_SECONDS = 2.0
 SHOW_SECONDS = 0.5
-OF_THE_PANE = ("pause", "next_episode", "change_speed", "toggle_stochastic")
-"""Actions that need a policy playing in the terminal."""
 LOADING = "loading …"
 NONE_YET = f"no policies yet: {SAVED}/ and the runs here hold none. Train one, and it appears here."
 
 
-class PlayScreen(LatestSize, Screen[None]):
+class PlayScreen(PlayerKeys, LatestSize, Screen[None]):
     """A table of policies, and the chosen one playing under it."""
 
     app: TrpotuiApp
@@ -46,12 +45,8 @@ class PlayScreen(LatestSize, Screen[None]):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("p", "play_in_window", "window", False, tooltip="play the policy in a window"),
         Binding("v", "play_here", "watch", tooltip="play the policy here in the terminal"),
-        Binding("space", "pause", "pause", tooltip="hold the policy that plays here"),
-        Binding("n,right", "next_episode", "next", tooltip="begin the next episode"),
-        Binding("plus,equals_sign", "change_speed(True)", "faster", key_display="+"),
-        Binding("minus", "change_speed(False)", "slower", key_display="-"),
-        Binding("g", "toggle_stochastic", "sample", False, tooltip="sample actions, or be greedy"),
-        Binding("escape", "leave", "back", tooltip="end what plays here, or go back to training"),
+        *PLAYER_KEYS,
+        Binding("escape", "leave", "close", tooltip="end what plays here, or go back to training"),
         Binding("t", "train", "train", False, tooltip="back to training"),
     ]
 
@@ -223,11 +218,6 @@ class PlayScreen(LatestSize, Screen[None]):
 
     # keys
 
-    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """Leave out what needs a policy that plays here."""
-        del parameters
-        return action not in OF_THE_PANE or self.stage.playing is not None
-
     def action_play_in_window(self) -> None:
         """Play the selected policy in a window."""
         if entry := self._selected():
@@ -237,22 +227,6 @@ class PlayScreen(LatestSize, Screen[None]):
         """Play the selected policy in the terminal."""
         if entry := self._selected():
             self.play(entry, in_terminal=True)
-
-    def action_pause(self) -> None:
-        """Hold the policy that plays here, or let it go on."""
-        self.stage.toggle_pause()
-
-    def action_next_episode(self) -> None:
-        """Begin the next episode."""
-        self.stage.next_episode()
-
-    def action_change_speed(self, faster: bool) -> None:
-        """Play faster or slower."""
-        self.stage.change_speed(faster=faster)
-
-    def action_toggle_stochastic(self) -> None:
-        """Sample actions, or take the likeliest."""
-        self.stage.toggle_stochastic()
 
     def action_train(self) -> None:
         """Go back to training."""

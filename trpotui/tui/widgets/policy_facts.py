@@ -4,17 +4,24 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
 
 from rich.text import Text
 from textual.widget import Widget
 
-from trpotui.tui.scenes import Choices, Normal, Probabilities, Scene
+from trpotui.tui.scenes import Scene
+from trpotui.viewing.choices import Choices, Normal, Probabilities
+
+if TYPE_CHECKING:
+    from trpotui.viewing.facts import Facts
 
 EIGHTHS = " ▏▎▍▌▋▊▉█"
 ROOMY, WIDE = 10, 44
 """Lines below which those of a scene are put together where there are so many columns."""
 FEWEST_ACTIONS = 2
 """Lines that the actions get however low the widget is."""
+LONGEST_NAME = 12
+"""Letters of an action's name."""
 
 
 class PolicyFacts(Widget):
@@ -48,33 +55,60 @@ class PolicyFacts(Widget):
 
 def scene_lines(scene: Scene, mode: str, *, width: int, height: int) -> list[Text]:
     """A scene in lines of `width` cells."""
-    ended = " · ended" if scene.ended else ""
-    episode = Text(f"episode {scene.episode:,}   step {scene.step:,}{ended}")
-    total = Text.assemble("return ", (number(scene.total), "bold"))
-    value = Text.assemble("value  ", (f"{scene.value:.3g}", "bold"))
-    if height < ROOMY and width >= WIDE:
-        lines = [Text.assemble(episode, (f"   {mode}", "dim")), Text("   ").join([total, value])]
-    else:
-        lines = [Text(mode, style="dim"), episode, total, value]
+    facts = scene.facts
+    lines = _course(scene, mode, brief=height < ROOMY and width >= WIDE)
     below = returns_lines(scene.returns, width, mean=scene.same_policy)
     room = height - len(lines) - len(below) - 2  # two blank lines
-    actions = action_lines(
-        scene.choice, width, most=max(room, FEWEST_ACTIONS), greedy=not scene.stochastic
-    )
-    gap = [Text()] if room >= len(actions) else []
-    return [*lines, *gap, *actions, *(gap if below else []), *below]
+    actions = action_lines(facts, width, most=max(room, FEWEST_ACTIONS))
+    roomy = room >= len(actions)
+    room -= len(actions) + 1
+    seen = observation_lines(facts.observation, width, most=room) if room > 1 else []
+    for section in (actions, seen, below):
+        lines += [Text(), *section] if section and roomy else section
+    return lines
 
 
-def action_lines(
-    choice: Probabilities | Choices | Normal, width: int, *, most: int, greedy: bool
-) -> list[Text]:
+def _course(scene: Scene, mode: str, *, brief: bool) -> list[Text]:
+    """How it is played, and how the episode goes."""
+    facts = scene.facts
+    of = f" of {scene.episodes:,}" if scene.episodes is not None else ""
+    step = f"step {facts.step:,}{' · ended' if facts.ended else ''}"
+    total = Text.assemble("return ", (number(facts.total), "bold"))
+    value = Text.assemble("value  ", ("–" if facts.value is None else f"{facts.value:.3g}", "bold"))
+    if facts.followed is not None:
+        value.append_text(Text.assemble("  → came ", (f"{facts.followed.total:.3g}", "bold")))
+    if brief:
+        episode = Text(f"episode {facts.episode:,}{of}   {step}")
+        return [Text.assemble(episode, (f"   {mode}", "dim")), Text("   ").join([total, value])]
+    if facts.reward is not None:
+        total.append(f"   reward {facts.reward:.4g}")
+    episode = Text.assemble(f"episode {facts.episode:,}{of}", (f" · seed {facts.seed}", "dim"))
+    return [Text(mode, style="dim"), episode, Text(step), total, value]
+
+
+def observation_lines(values: Sequence[tuple[str, float]], width: int, *, most: int) -> list[Text]:
+    """A line per number of the observation, or as many as there may be."""
+    shown = values if len(values) <= most else values[: most - 1]
+    label = min(max((len(name) for name, _ in shown), default=0), max(width - 9, 1))
+    lines = [Text(f" {name[:label]:<{label}} {value:+.3g}", style="dim") for name, value in shown]
+    if len(shown) < len(values):
+        lines.append(Text(f"  … {len(values) - len(shown)} more", style="dim"))
+    return lines
+
+
+def action_lines(facts: Facts, width: int, *, most: int) -> list[Text]:
     """A line per action or component of it; of more than `most` the likeliest or first ones."""
+    choice = facts.choice
+    names = [name.removeprefix("action ")[:LONGEST_NAME] for name in facts.action_names]
+    if choice is None:
+        return []
     if isinstance(choice, Normal):
-        lines, order = list(_normals(choice, width)), list(range(len(choice.means)))
+        lines = list(_normals(choice, names, width))
+        order = list(range(len(choice.means)))
     elif isinstance(choice, Choices):
         lines, order = list(_likeliest(choice, width)), list(range(len(choice.parts)))
     else:
-        lines = list(_bars(choice, width, greedy=greedy))
+        lines = list(_bars(choice, names, width, greedy=facts.mode == "greedy"))
         order = sorted(range(len(lines)), key=lambda index: -_finite(choice.values[index]))
     if len(lines) <= most:
         return lines
@@ -82,15 +116,18 @@ def action_lines(
     return [*shown, Text(f"  … {len(lines) - len(shown)} more", style="dim")]
 
 
-def _bars(choice: Probabilities, width: int, *, greedy: bool) -> Iterator[Text]:
+def _bars(
+    choice: Probabilities, names: Sequence[str], width: int, *, greedy: bool
+) -> Iterator[Text]:
     values = choice.values
-    label = len(str(choice.first + len(values) - 1))
+    labels = names or [str(choice.first + index) for index in range(len(values))]
+    label = max(len(name) for name in labels)
     room = max(width - label - 8, 1)
     best = max(range(len(values)), key=lambda i: _finite(values[i])) if greedy else None
     for index, value in enumerate(values):
         sign = "▸" if index == best else " "
         yield Text.assemble(
-            (f"{sign}{choice.first + index:>{label}} ", "bold" if index == best else ""),
+            (f"{sign}{labels[index]:>{label}} ", "bold" if index == best else ""),
             (f"{bar(value, room):<{room}}", "bold" if index == best else "dim"),
             f" {value:5.2f}",
         )
@@ -113,15 +150,16 @@ def _likeliest(choice: Choices, width: int) -> Iterator[Text]:
         )
 
 
-def _normals(choice: Normal, width: int) -> Iterator[Text]:
-    label = len(str(len(choice.means) - 1))
-    for index, (mean, sigma, low, high) in enumerate(
-        zip(choice.means, choice.sigmas, choice.lows, choice.highs, strict=True)
+def _normals(choice: Normal, names: Sequence[str], width: int) -> Iterator[Text]:
+    labels = names or [str(index) for index in range(len(choice.means))]
+    label = max(len(name) for name in labels)
+    for name, mean, sigma, low, high in zip(
+        labels, choice.means, choice.sigmas, choice.lows, choice.highs, strict=True
     ):
         numbers = f" {mean:+.2f} ± {sigma:.2f}"
         room = width - label - 2 - len(numbers)
         yield Text.assemble(
-            f" {index:>{label}} ", (band(mean, sigma, low, high, room), "bold"), numbers
+            f" {name:>{label}} ", (band(mean, sigma, low, high, room), "bold"), numbers
         )
 
 

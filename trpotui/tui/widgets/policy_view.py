@@ -3,134 +3,36 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Sequence
-from functools import lru_cache
-from textwrap import wrap
+import itertools
+import re
+import threading
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rich.color import Color
-from rich.segment import Segment
-from rich.style import Style
 from rich.text import Text
 from textual.app import ComposeResult, ScreenStackError
 from textual.containers import Container
 from textual.dom import NoScreen
 from textual.events import Resize
-from textual.geometry import Region, Size
 from textual.message import Message
-from textual.strip import Strip
-from textual.widget import Widget
 
-from trpotui.tui.frames import characters, fitted, half_blocks
+from trpotui.durable import write_bytes
+from trpotui.tui.frames import as_png
 from trpotui.tui.playing import Playing
-from trpotui.tui.scenes import Scene, Trouble
+from trpotui.tui.scenes import Over, Scene, Trouble
+from trpotui.tui.widgets.frame_view import FrameView
 from trpotui.tui.widgets.policy_facts import PolicyFacts
 
 if TYPE_CHECKING:
-    from trpotui.tui.frames import Frame
     from trpotui.tui.policy_sources import PolicySource
 
 WAITING = "waiting for the policy …"
 LEAST_BESIDE, LEAST_ABOVE = 70, 14
 """Columns below which the numbers stand under the picture, if there are so many lines."""
 NO_PICTURE = "this environment has no picture"
-
-
-class FrameView(Widget):
-    """A frame as large as it fits with its aspect kept, or a sentence where there is none."""
-
-    ALLOW_SELECT = False
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._frame: Frame | None = None
-        self._note = ""
-        self._drawn: list[Strip] = []
-        self._drawn_for: Size | None = None
-
-    def show(self, frame: Frame | None, note: str = "") -> None:
-        """Draw another frame; `note` where it is None."""
-        if frame is None and self._frame is None and note == self._note:
-            return
-        self._frame, self._note = frame, note
-        self._drawn_for = None
-        self.refresh()
-
-    def notify_style_update(self) -> None:
-        """Draw again in the colours of another theme."""
-        super().notify_style_update()
-        self._drawn_for = None
-
-    def render_line(self, y: int) -> Strip:
-        """One line of the picture at its present size."""
-        lines = self._lines(self.size)
-        return lines[y] if y < len(lines) else Strip.blank(self.size.width, self.rich_style)
-
-    def render_lines(self, crop: Region) -> list[Strip]:
-        """What is to be seen of the picture, at a third of what Textual needs for styles.
-
-        There are none here: no border, no padding, and every cell has its colours already.
-        """
-        lines = self._lines(self.size)[crop.y : crop.bottom]
-        return [strip.crop(crop.x, crop.right) for strip in lines]
-
-    def _lines(self, size: Size) -> list[Strip]:
-        if self._drawn_for != size:
-            self._drawn, self._drawn_for = self._draw(*size), size
-        return self._drawn
-
-    def _draw(self, width: int, height: int) -> list[Strip]:
-        """Lines of the whole widget, the picture in their middle."""
-        style = self.rich_style
-        frame = self._frame
-        if not width or not height:
-            return []
-        if frame is None:
-            texts = wrap(self._note, width)[:height]
-            content = [Strip([Segment(text, style)]).crop(0, width) for text in texts]
-        else:
-            rows, columns = fitted(frame.shape[0], frame.shape[1], rows=height, columns=width)
-            content = self._picture(frame, min(rows, height), min(columns, width))
-        lines = [_centred(strip, width, style) for strip in content]
-        above = (height - len(lines)) // 2
-        blank = Strip.blank(width, style)
-        lines = [blank] * above + lines + [blank] * (height - above - len(lines))
-        if frame is None or self.app.no_color:  # a picture has nothing but true colours
-            background = self.background_colors[1]
-            for line_filter in self.get_line_filters():
-                lines = [line.apply_filter(line_filter, background) for line in lines]
-        return lines
-
-    def _picture(self, frame: Frame, rows: int, columns: int) -> list[Strip]:
-        if self.app.no_color:
-            style = self.rich_style
-            lines = characters(frame, rows=rows, columns=columns)
-            return [Strip([Segment(line, style)], columns) for line in lines]
-        return [
-            Strip(
-                [Segment(run.text, colours(run.foreground, run.background)) for run in line],
-                columns,
-            )
-            for line in half_blocks(frame, rows=rows, columns=columns)
-        ]
-
-
-def _centred(strip: Strip, width: int, style: Style) -> Strip:
-    left = (width - strip.cell_length) // 2
-    right = width - left - strip.cell_length
-    return Strip([Segment(" " * left, style), *strip, Segment(" " * right, style)], width)
-
-
-@lru_cache(4096)
-def colours(foreground: int, background: int) -> Style:
-    """The style of 0xRRGGBB on 0xRRGGBB."""
-    return Style.from_color(colour(foreground), colour(background))
-
-
-@lru_cache(4096)
-def colour(value: int) -> Color:
-    """A colour of 0xRRGGBB."""
-    return Color.from_rgb(value >> 16, value >> 8 & 0xFF, value & 0xFF)
+PATIENCE = 2.0
+"""Seconds that the thread gets to end; an environment that hangs does not hold up the app."""
 
 
 class PolicyView(Container):
@@ -139,7 +41,7 @@ class PolicyView(Container):
     class Played(Message):
         """The thread has come to another scene, or to its end."""
 
-        def __init__(self, playing: Playing, shown: Scene | Trouble) -> None:
+        def __init__(self, playing: Playing, shown: Scene | Trouble | Over) -> None:
             super().__init__()
             self.playing = playing
             self.shown = shown
@@ -152,6 +54,14 @@ class PolicyView(Container):
                 and message.playing is self.playing
             )
 
+    class Ended(Message):
+        """Nothing plays any more, and not because the person wished so."""
+
+        def __init__(self, trouble: Trouble | None) -> None:
+            super().__init__()
+            self.trouble = trouble
+            """Why; None after all episodes that were asked for."""
+
     def __init__(self, *, id: str | None = None) -> None:
         super().__init__(id=id)
         self.playing: Playing | None = None
@@ -159,7 +69,9 @@ class PolicyView(Container):
         """The one that is shown."""
         self._frame_view = FrameView()
         self._facts = PolicyFacts()
+        self._thread: threading.Thread | None = None
         self._title = ""
+        self._notice = ""
         self._has_room = False
 
     def compose(self) -> ComposeResult:
@@ -176,22 +88,25 @@ class PolicyView(Container):
 
     # what the screen asks for
 
-    def play(self, source: PolicySource, *, stochastic: bool = False) -> None:
+    def play(self, source: PolicySource) -> None:
         """Play the policies of a source in place of what is played now."""
+        self.begin(Playing(source))
+
+    def begin(self, playing: Playing) -> None:
+        """Start what is to play in place of what is played now."""
         self.stop()
-        playing = Playing(source, stochastic=stochastic)
         self.playing = playing
 
-        def publish(shown: Scene | Trouble) -> None:
+        def publish(shown: Scene | Trouble | Over) -> None:
             with contextlib.suppress(RuntimeError):  # the app's loop is closed
                 self.post_message(self.Played(playing, shown))
 
-        self.run_worker(
-            lambda: playing.run(seen=lambda: self.is_seen, publish=publish),
-            thread=True,
-            exit_on_error=False,
-            group="playing",
+        self._thread = threading.Thread(
+            target=lambda: playing.run(seen=lambda: self.is_seen, publish=publish),
+            name="playing",
+            daemon=True,  # at the end it is waited for, but not for ever
         )
+        self._thread.start()
         self._say(WAITING)
         self._refresh_bindings()
 
@@ -212,31 +127,34 @@ class PolicyView(Container):
             self.playing = None
             self._refresh_bindings()
 
-    def toggle_pause(self) -> None:
-        """Hold the steps, or let them go on."""
+    def ask(self, what: Callable[[Playing], None]) -> None:
+        """Have what plays do something, if anything does."""
         if self.playing is not None:
-            self.playing.pace.toggle_pause()
+            what(self.playing)
             self._draw()
 
-    def next_episode(self) -> None:
-        """Begin the next episode."""
-        if self.playing is not None:
-            self.playing.next_episode()
+    def toggle_facts(self) -> None:
+        """Leave all the room to the picture, or show the numbers again."""
+        self._facts.display = not self._facts.display
 
-    def change_speed(self, *, faster: bool) -> None:
-        """Take the next speed."""
-        if self.playing is not None:
-            if faster:
-                self.playing.pace.faster()
-            else:
-                self.playing.pace.slower()
-            self._draw()
-
-    def toggle_stochastic(self) -> None:
-        """Sample actions, or take the likeliest; begins again with the first episode."""
-        if self.playing is not None:
-            self.playing.stochastic = not self.playing.stochastic
-            self._draw()
+    def save_picture(self) -> None:
+        """Save the picture that is shown, as the environment drew it, in the working directory."""
+        scene = self.scene
+        if scene is None or scene.frame is None:
+            self.notify("There is no picture to save.", severity="warning")
+            return
+        facts = scene.facts
+        stem = f"{facts.environment_id}-seed{facts.seed}-step{facts.step}"
+        stem = re.sub(r"[^\w.-]+", "_", stem)
+        names = (f"{stem}{'' if n == 1 else f'-{n}'}.png" for n in itertools.count(1))
+        path = next(path for path in map(Path, names) if not path.exists())
+        try:
+            write_bytes(path, as_png(scene.frame))
+        except OSError as error:
+            reason = error.strerror or str(error)
+            self.notify(f"{path} could not be written: {reason}", severity="error", markup=False)
+        else:
+            self.notify(f"Saved {path}", markup=False)
 
     # what comes from the thread
 
@@ -245,15 +163,22 @@ class PolicyView(Container):
         event.stop()
         if event.playing is not self.playing:
             return  # of a thread that is ending
-        if isinstance(event.shown, Trouble):
-            self.say(event.shown.message)
-        else:
-            self.scene = event.shown
-            self._draw()
+        match event.shown:
+            case Scene():
+                self.scene = event.shown
+                self._draw()
+            case Trouble():
+                self.say(event.shown.message)
+                self.post_message(self.Ended(event.shown))
+            case Over():
+                self.stop()
+                self.post_message(self.Ended(None))
 
     def on_unmount(self) -> None:
         """Let the thread end with its widget."""
         self.stop()
+        if self._thread is not None:
+            self._thread.join(PATIENCE)
 
     @property
     def is_seen(self) -> bool:
@@ -283,10 +208,16 @@ class PolicyView(Container):
             self._title = title
             self.border_title = Text(title)  # a str would be markup
 
+    def _tell(self, notice: str) -> None:
+        if notice != self._notice:
+            self._notice = notice
+            self.border_subtitle = Text(notice)
+
     def _draw(self) -> None:
         scene, playing = self.scene, self.playing
         if scene is None or playing is None:
             return
-        self._entitle(f"Policy · {scene.environment_id} · {scene.name}")
+        self._entitle(f"Policy · {scene.facts.environment_id} · {scene.name}")
+        self._tell(scene.notice)
         self._frame_view.show(scene.frame, NO_PICTURE)
         self._facts.show(scene, playing.mode)

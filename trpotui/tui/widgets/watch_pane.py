@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
+from textual.binding import BindingType
+
+from trpotui.tui.player_keys import PLAYER_KEYS, PlayerKeys
 from trpotui.tui.policy_sources import RunSource
 from trpotui.tui.widgets.policy_view import PolicyView
 
@@ -14,10 +17,15 @@ if TYPE_CHECKING:
 NO_RUN = "no run yet: start one, and its policy plays here"
 
 
-class WatchPane(PolicyView):
-    """Hidden until it is asked for; then it follows the app from run to run."""
+class WatchPane(PlayerKeys, PolicyView, can_focus=True):
+    """Hidden until it is asked for; then it follows the app from run to run.
+
+    The screen has other uses for most of the keys of a player: they work while the pane has the
+    focus, which a click or Tab gives it.
+    """
 
     app: TrpotuiApp
+    BINDINGS: ClassVar[list[BindingType]] = list(PLAYER_KEYS)
 
     def __init__(self) -> None:
         super().__init__(id="watch")
@@ -27,6 +35,11 @@ class WatchPane(PolicyView):
     def on_mount(self) -> None:
         """Follow the app's runs."""
         self.watch(self.app, "status", self._follow, init=False)
+
+    @property
+    def stage(self) -> PolicyView:
+        """Itself."""
+        return self
 
     def toggle(self) -> None:
         """Show the policy as it is now, or hide the pane."""

@@ -1,0 +1,70 @@
+"""Environment steps per second of stable-baselines3's PPO and sb3-contrib's TRPO while they train.
+
+Run by an interpreter that has both; prints one JSON object. The first rollout and its update are
+left out.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+
+import torch
+from sb3_contrib import TRPO
+from stable_baselines3 import PPO
+from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.env_util import make_vec_env
+
+NETWORK = {"net_arch": {"pi": [64, 64], "vf": [64, 64]}}
+WARM = 1
+"""Updates before the clock starts."""
+
+
+class Clock(BaseCallback):
+    """When each rollout began, and the steps done by then."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.began: list[tuple[float, int]] = []
+
+    def _on_step(self) -> bool:
+        return True
+
+    def _on_rollout_start(self) -> None:
+        self.began.append((time.perf_counter(), self.num_timesteps))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--environment", required=True)
+    parser.add_argument("--algorithm", choices=["trpo", "ppo"], required=True)
+    parser.add_argument("--n-envs", type=int, required=True)
+    parser.add_argument("--batch", type=int, required=True)
+    parser.add_argument("--updates", type=int, required=True)
+    parser.add_argument("--cg-iterations", type=int, required=True)
+    parser.add_argument("--epochs", type=int, required=True)
+    parser.add_argument("--minibatches", type=int, required=True)
+    o = parser.parse_args()
+    torch.set_num_threads(1)
+    environments = make_vec_env(o.environment, n_envs=o.n_envs, seed=0)
+    common = {
+        "n_steps": o.batch // o.n_envs,
+        "batch_size": o.batch // o.minibatches,
+        "policy_kwargs": NETWORK,
+        "device": "cpu",
+        "seed": 0,
+    }
+    if o.algorithm == "trpo":
+        model = TRPO("MlpPolicy", environments, cg_max_steps=o.cg_iterations, **common)
+    else:
+        model = PPO("MlpPolicy", environments, n_epochs=o.epochs, **common)
+    clock = Clock()
+    model.learn((o.updates + WARM) * o.batch, callback=clock)
+    (began, before) = clock.began[WARM]
+    seconds = time.perf_counter() - began
+    print(json.dumps({"steps_per_second": (model.num_timesteps - before) / seconds}))
+
+
+if __name__ == "__main__":
+    main()
