@@ -99,7 +99,12 @@ def test_train_to_solved_play_it_and_quit_by_keys_alone(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("name", "size"), [("SIGINT", (20, 6)), ("SIGTERM", (80, 24)), ("SIGHUP", (120, 40))]
+    ("name", "size"),
+    [
+        pytest.param("SIGINT", (20, 6), marks=pytest.mark.slow),
+        pytest.param("SIGTERM", (80, 24), marks=pytest.mark.slow),
+        ("SIGHUP", (120, 40)),
+    ],
 )
 def test_a_signal_saves_the_run_and_gives_the_terminal_back(tmp_path, name, size):
     number = getattr(signal, name)
@@ -197,6 +202,7 @@ def test_a_terminal_that_goes_away_ends_the_app_which_saves_the_run(tmp_path):
     saved(only_run(tmp_path))
 
 
+@pytest.mark.slow
 def test_no_size_of_the_terminal_ends_the_app(tmp_path):
     sizes = [(1, 1), (200, 60), (2, 3), (20, 6), (300, 4), (5, 80), (80, 24), (1, 1), (100, 30)]
     with Terminal(tmp_path, "train", *ENDLESS, size=(1, 1)) as terminal:

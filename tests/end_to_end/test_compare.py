@@ -147,6 +147,7 @@ def test_one_bad_file_among_good_ones_is_named(trpotui, policies, tmp_path, posi
     assert len(result.stderr.splitlines()) == 1
 
 
+@pytest.mark.slow
 def test_a_reader_that_left_does_not_keep_the_file_from_being_written(trpotui, policies, tmp_path):
     process = trpotui.start("eval", *policies, "--episodes", "5", "-o", "scores.json")
     process.stdout.close()

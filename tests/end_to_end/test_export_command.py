@@ -33,7 +33,9 @@ def names(folder):
     return sorted(path.name for path in folder.iterdir())
 
 
-@pytest.mark.parametrize("name", ["cartpole.pt", "pendulum.pt"])
+@pytest.mark.parametrize(
+    "name", [pytest.param("cartpole.pt", marks=pytest.mark.slow), "pendulum.pt"]
+)
 def test_all_forms_of_a_saved_policy_act_alike(trpotui, tmp_path, name):
     result = trpotui("export", SAVED / name, *OUTPUTS)
     assert result.returncode == 0, result.stderr

@@ -18,6 +18,7 @@ def _bright_side():
 
 
 @pytest.mark.usefixtures("_bright_side")
+@pytest.mark.slow
 def test_a_policy_for_pictures_is_trained_scored_shown_and_played(trpotui):
     settings = ["network=cnn", "hidden_sizes=", "rollout_steps=8", "cg_iterations=2"]
     options = [word for setting in settings for word in ("--set", setting)]

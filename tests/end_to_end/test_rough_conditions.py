@@ -101,9 +101,16 @@ SURROUNDINGS = {
     "nothing but ASCII": {"LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"},
     "no colour, no cursor": {"NO_COLOR": "1", "TERM": "dumb"},
 }
+each_surroundings = pytest.mark.parametrize(
+    "surroundings",
+    [
+        "nothing but ASCII",
+        pytest.param("no colour, no cursor", marks=pytest.mark.slow),
+    ],
+)
 
 
-@pytest.mark.parametrize("surroundings", SURROUNDINGS)
+@each_surroundings
 def test_commands_work_in_poor_surroundings_and_unusual_folders(tmp_path, surroundings):
     folder = tmp_path / "läufe ☃ [b]"
     folder.mkdir()
@@ -141,7 +148,7 @@ def test_commands_work_in_poor_surroundings_and_unusual_folders(tmp_path, surrou
     assert Path(folder / "☃.npz").exists()
 
 
-@pytest.mark.parametrize("surroundings", SURROUNDINGS)
+@each_surroundings
 def test_the_app_opens_and_trains_in_poor_surroundings(tmp_path, surroundings):
     variables = SURROUNDINGS[surroundings]
     program = (

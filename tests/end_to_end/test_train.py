@@ -100,7 +100,10 @@ def wait_for_update(folder, seconds=60.0):
         time.sleep(0.02)
 
 
-@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP"])
+@pytest.mark.parametrize(
+    "name",
+    ["SIGINT", *(pytest.param(name, marks=pytest.mark.slow) for name in ("SIGTERM", "SIGHUP"))],
+)
 def test_a_signal_saves_the_run_and_is_its_exit_code(trpotui, name):
     number = getattr(signal, name)
     endless = ["--steps", "100000000", "--no-stop-when-solved"]

@@ -56,7 +56,9 @@ class Shelf:
         pass
 
 
-@pytest.mark.parametrize("environment_id", ["CartPole-v1", "Pendulum-v1"])
+@pytest.mark.parametrize(
+    "environment_id", ["CartPole-v1", pytest.param("Pendulum-v1", marks=pytest.mark.slow)]
+)
 def test_silent_bug_10_best_policy_in_a_new_process_is_the_one_that_was_evaluated(
     make_config, monkeypatch, tmp_path, environment_id
 ):

@@ -855,6 +855,7 @@ def test_at_80_by_24_table_and_chart_are_both_usable(runs):
     drive(test, runs, size=(80, 24))
 
 
+@pytest.mark.slow
 def test_no_size_breaks_it(runs):
     five_runs(runs)
 

@@ -411,6 +411,7 @@ class TestInTheApp:
 
         drive(test, size=(80, 24))
 
+    @pytest.mark.slow
     def test_no_size_breaks_it(self):
         async def test(pilot):
             await pilot.press("n")
