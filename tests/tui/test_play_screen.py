@@ -15,7 +15,6 @@ from tests.tui.play_helpers import drive, random_policy, save, until
 from trpotui import pacing
 from trpotui.episodes import EpisodePlayed, PlayOptions
 from trpotui.errors import NoDisplayError, RunError
-from trpotui.rl.policy import Policy
 from trpotui.tui import app as app_module
 from trpotui.tui import playing as playing_module
 from trpotui.tui.app import Status
@@ -26,6 +25,7 @@ from trpotui.tui.screens.train import TrainScreen
 from trpotui.tui.widgets.policy_table import PolicyTable
 from trpotui.tui.widgets.watch_pane import WatchPane
 from trpotui.tui.windows import EPISODES, MOST_WINDOWS
+from trpotui.viewing.contenders import Contender
 
 SIZES = [(80, 24), (200, 60)]
 
@@ -47,14 +47,14 @@ class FakeWindows:
     def __init__(self, *returns: float, error: Exception | None = None) -> None:
         self.returns = returns
         self.error = error
-        self.opened: list[tuple[Policy, PlayOptions]] = []
+        self.opened: list[tuple[Contender, PlayOptions]] = []
         self.closed = 0
 
     @contextlib.asynccontextmanager
-    async def __call__(self, policy: Policy, options: PlayOptions) -> AsyncIterator[FakeWindows]:
+    async def __call__(self, shown: Contender, options: PlayOptions) -> AsyncIterator[FakeWindows]:
         if self.error is not None:
             raise self.error
-        self.opened.append((policy, options))
+        self.opened.append((shown, options))
         try:
             yield self
         finally:
@@ -346,8 +346,9 @@ def test_the_policy_plays_in_a_window_and_its_returns_are_listed():
         await pilot.press("down", "p")
         stage = app.screen.stage
         await until(pilot, lambda: "450.0 ± 50.0 of 2" in facts(stage))
-        ((policy, options),) = windows.opened
-        assert policy.spec.environment_id == "CartPole-v1"
+        ((shown, options),) = windows.opened
+        assert shown.policy.spec.environment_id == "CartPole-v1"
+        assert shown.title == "middle"
         assert options == PlayOptions(episodes=EPISODES)
         assert stage.playing is None
         await pilot.press("escape", "up", "v")  # the app goes on

@@ -24,9 +24,9 @@ if TYPE_CHECKING:
     from trpotui.episodes import PlayOptions
     from trpotui.headless import Reporting
     from trpotui.repetition import Repetition
-    from trpotui.rl.policy import Policy
     from trpotui.run_request import RunRequest
     from trpotui.viewer import PlayerWindow
+    from trpotui.viewing.contenders import Contender
 
 RUNS = Path("runs")
 """Where runs are kept unless --run-dir says otherwise."""
@@ -244,11 +244,11 @@ def _open_app(
 
 
 @asynccontextmanager
-async def _window(policy: Policy, options: PlayOptions) -> AsyncIterator[PlayerWindow]:
+async def _window(shown: Contender, options: PlayOptions) -> AsyncIterator[PlayerWindow]:
     """A window on a policy, for the app, which does not know of windows."""
     from trpotui.viewer import PlayerWindow
 
-    async with await PlayerWindow.open(policy, options) as window:
+    async with await PlayerWindow.open([shown], options) as window:
         yield window
 
 

@@ -15,8 +15,8 @@ from trpotui.errors import NoDisplayError, RunError, TrpotuiError
 
 if TYPE_CHECKING:
     from trpotui.episodes import PlayOptions
-    from trpotui.rl.policy import Policy
     from trpotui.tui.policy_sources import NamedPolicy, PolicySource
+    from trpotui.viewing.contenders import Contender
 
 EPISODES = 20
 """That a window plays before it closes by itself."""
@@ -34,7 +34,7 @@ class PlayerWindow(Protocol):
         """What happens in it, until it is closed; of that `EpisodePlayed` is looked at."""
 
 
-OpenWindow = Callable[["Policy", "PlayOptions"], AbstractAsyncContextManager[PlayerWindow]]
+OpenWindow = Callable[["Contender", "PlayOptions"], AbstractAsyncContextManager[PlayerWindow]]
 """Entering opens the window, leaving closes it. Entering raises `NoDisplayError`, or another
 TrpotuiError where the environment cannot be shown."""
 
@@ -117,13 +117,15 @@ class Windows:
     ) -> None:
         from trpotui.episodes import EpisodePlayed, PlayOptions  # noqa: PLC0415 - gymnasium
         from trpotui.tui.widgets.policy_facts import summary  # noqa: PLC0415 - when needed
+        from trpotui.viewing.contenders import Contender  # noqa: PLC0415 - gymnasium
 
         if self._open_window is None:
             raise NoDisplayError("this app opens no windows")
-        policy, name, _ = await _newest(source)
+        policy, name, units = await _newest(source)
         options = PlayOptions(episodes=EPISODES, stochastic=stochastic)
         returns: tuple[float, ...] = ()
-        async with self._open_window(policy, options) as window:
+        shown = Contender(policy=policy, title=name, units=units)
+        async with self._open_window(shown, options) as window:
             report(WindowReport(name, (), is_open=True))
             try:
                 async for event in window.events():
