@@ -2,7 +2,8 @@
 
 A file is written beside its target under a temporary name, forced to the disk, read back, and only
 then renamed over the target. Whoever opens the target, also after a power loss in the middle, finds
-the old content or the new one. Files that grow do so by whole lines.
+the old content or the new one. Files that grow do so by whole lines. What a run can do without may
+be left unforced: that is quicker, and safe from everything but a power loss.
 
 Everything goes through the functions of `os`, one call for each thing that the disk may refuse, so
 that tests can let each of them fail.
@@ -25,7 +26,11 @@ _BINARY = getattr(os, "O_BINARY", 0)
 
 
 def write_bytes(
-    path: Path, data: bytes, *, verify: Callable[[bytes], object] | None = None
+    path: Path,
+    data: bytes,
+    *,
+    verify: Callable[[bytes], object] | None = None,
+    force: bool = True,
 ) -> None:
     """Replace the content of `path` by `data`, wholly or not at all.
 
@@ -34,6 +39,7 @@ def write_bytes(
         data: the new content.
         verify: called with what was read back, before the target is touched; by raising it keeps
             the old content.
+        force: to the disk; else a power loss within the next seconds may leave a part of it.
 
     Raises:
         OSError: the disk is full, the directory is missing or not writable, the target is no
@@ -46,7 +52,7 @@ def write_bytes(
         raise OSError(errno.EINVAL, "it exists and is no regular file", str(path))
     temporary = target.with_name(f"{_PREFIX}{secrets.token_hex(8)}{_SUFFIX}")
     try:
-        _write_new(temporary, data)
+        _write_new(temporary, data, force=force)
         written = _read_back(temporary, data)
         if verify is not None:
             verify(written)
@@ -55,7 +61,8 @@ def write_bytes(
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
         raise
-    _sync_directory(target.parent)
+    if force:
+        _sync_directory(target.parent)
 
 
 def append_line(path: Path, line: bytes) -> None:
@@ -152,8 +159,8 @@ def remove_leftovers(directory: Path) -> None:
         leftover.unlink(missing_ok=True)
 
 
-def _write_new(path: Path, data: bytes) -> None:
-    """Create `path`, which must not exist, and force `data` to the disk."""
+def _write_new(path: Path, data: bytes, *, force: bool) -> None:
+    """Create `path`, which must not exist, with `data`, and perhaps force it to the disk."""
     # not tempfile: its files are private to the user, and a policy should obey the umask
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _BINARY, _MODE)
     try:
@@ -163,7 +170,8 @@ def _write_new(path: Path, data: bytes) -> None:
             if written == 0:
                 raise _no_space(path)
             rest = rest[written:]
-        os.fsync(descriptor)
+        if force:
+            os.fsync(descriptor)
     finally:
         os.close(descriptor)
 

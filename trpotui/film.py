@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
-from trpotui.errors import RequestError
+from trpotui.errors import PolicyFileError, RequestError
 from trpotui.rl.policy import SavedPolicy
 from trpotui.run_directory import BEST, CONFIG, POLICY
 from trpotui.run_directory.film import film_files
@@ -55,26 +55,31 @@ def film_of(directory: Path, read: Callable[[Path], SavedPolicy]) -> tuple[list[
 
     Raises:
         RequestError: the directory holds no run, or one without a policy.
-        PolicyFileError: a file is no policy that can be played here.
+        PolicyFileError: its best or its last policy cannot be played here. One that was kept for
+            the film alone is left out.
     """
     best_of(directory)
-    last = read(directory / POLICY) if (directory / POLICY).is_file() else None
-    found: list[tuple[str, Path]] = []
     try:
         kept = film_files(directory)
     except OSError as error:
         raise RequestError(f"{directory} cannot be read: {error.strerror}") from error
-    if FIRST in kept:
-        found.append(("first", kept[FIRST]))
-    if last is not None and (middle := _middle(kept, last.updates)) is not None:
-        found.append(("middle", kept[middle]))
-    found += [
-        (name, directory / file)
+    ends = [
+        (name, directory / file, read(directory / file))
         for name, file in (("best", BEST), ("last", POLICY))
         if (directory / file).is_file()
     ]
-    missing = "" if FIRST in kept else f"the run in {directory} kept no first policy"
-    return _merged([(name, path, read(path)) for name, path in found]), missing
+    name, _, last = ends[-1]
+    middle = _middle(kept, last.updates) if name == "last" else None
+    found, missing = [], []
+    for name, update in (("first", FIRST), ("middle", middle)):
+        if update in kept:
+            try:
+                found.append((name, kept[update], read(kept[update])))
+            except PolicyFileError as error:  # not forced to the disk, so a power loss damages it
+                missing.append(str(error))
+        elif update == FIRST:
+            missing.append(f"the run in {directory} kept no first policy")
+    return _merged([*found, *ends]), "; ".join(missing)
 
 
 def _middle(kept: dict[int, Path], updates: int) -> int | None:

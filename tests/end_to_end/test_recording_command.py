@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import builtins
+import contextlib
 import dataclasses
 import re
 import signal
@@ -27,9 +28,14 @@ from tests.recording.recording_samples import (
     signal_at,
     step_of,
 )
+from trpotui import progress_bar
+from trpotui.cli.playing import Titled, contenders_of
+from trpotui.cli.recording import record_to
 from trpotui.config import RunConfig
-from trpotui.policy_file import write_policy
+from trpotui.episodes import PlayOptions
+from trpotui.policy_file import read_policy, write_policy
 from trpotui.recording.encoder import Picture
+from trpotui.recording.options import RecordOptions
 from trpotui.rl.policy import SavedPolicy
 from trpotui.rl.saving import film_updates
 from trpotui.run_directory import RunDirectory
@@ -131,6 +137,7 @@ def test_old_recording_is_replaced_and_options_reach_it(trpotui, policy):
         (["--record", "folder.gif"], "is no regular file"),
         (["--record", "a.gif", "--size", "big"], "--size takes"),
         (["--record", "a.gif", "--size", "4x4"], "16 to 4096"),
+        (["--record", "a.gif", "--size", ""], "--size takes"),
         (["--record", "a.gif", "--fps", "0"], "fps"),
         (["--record", "a.gif", "--fps", "nan"], "fps"),
         (["--record", "a.gif", "--fps", "60"], "no more than 50"),
@@ -138,9 +145,12 @@ def test_old_recording_is_replaced_and_options_reach_it(trpotui, policy):
         (["--record", "a.gif", "--seconds", "-1"], "seconds"),
         (["--record", "a.gif", "--seconds", "1e9"], "seconds"),
         (["--record", "a.gif", "--frames", "0"], "frames"),
+        (["--record", "a.png", "--frames", "1"], "2 at least"),
         (["--record", "a.gif", "--speed", "99"], "speed"),
         (["--record", "a.gif", "--view", "window"], "leave --view out"),
         (["--size", "100", "--view", "none"], "add --record"),
+        (["--overlay", "--view", "none"], "--overlay is for a recording"),
+        (["--no-overlay", "--view", "none"], "--no-overlay is for a recording"),
         (["--record", "a.gif", "--film"], "--film takes"),
     ],
 )
@@ -173,6 +183,22 @@ def test_absent_encoder_names_what_to_install(trpotui, policy, monkeypatch, suff
     sentence = refusal(trpotui("play", policy, "--record", f"a{suffix}"))
     assert "pip install 'trpotui[record]'" in sentence
     assert left(policy.parent) == {"p.pt"}
+
+
+def test_episodes_are_printed_when_the_bar_is_gone(policy, monkeypatch):
+    happened = []
+
+    @contextlib.contextmanager
+    def bar(*_):
+        yield lambda _: None
+        happened.append("bar gone")
+
+    monkeypatch.setattr(progress_bar, "progress_bar", bar)
+    contenders = contenders_of([Titled("p", read_policy(policy))])
+    options = PlayOptions(episodes=2)
+    target = policy.parent / "a.gif"
+    record_to(target, contenders, options, RecordOptions(overlay=False), happened.append)
+    assert [getattr(what, "episode", what) for what in happened] == ["bar gone", 1, 2]
 
 
 # whole or not at all
@@ -277,6 +303,7 @@ def test_titles_tell_policies_of_the_same_name_apart():
     assert _titles([Path("x/a.pt"), Path("y/a.pt")]) == ["x/a", "y/a"]
     assert _titles([Path("x/a.pt"), Path("y/b.pt")]) == ["a", "b"]
     assert _titles([Path("a.pt"), Path("a.pt")]) == ["1: a.pt", "2: a.pt"]
+    assert _titles([Path("a"), Path("a.pt")]) == ["1: a", "2: a.pt"]  # a run, and its --output
 
 
 # films
@@ -284,6 +311,7 @@ def test_titles_tell_policies_of_the_same_name_apart():
 
 def test_run_is_played_by_its_best_policy(trpotui, run):
     by_name = trpotui("play", run / "best.pt", "--view", "none").stdout
+    (run / "policy.pt").write_bytes(b"not this one")
     assert trpotui("play", run, "--view", "none").stdout == by_name
     assert "holds no run" in refusal(trpotui("play", run.parent, "--view", "none"))
 
@@ -307,7 +335,7 @@ def test_film_is_recorded_side_by_side(trpotui, run):
     assert result.returncode == 0, result.stderr
     assert "last, 20,000 steps: mean" in result.stdout
     (frame, *_) = gif(run.parent / "f.gif")
-    assert frame.shape[1] > 4 * 60
+    assert frame.shape[1] > 4 * 75  # three are 4 * 63
 
 
 def test_film_without_its_first_policy_says_so_and_plays_the_rest(trpotui, run):

@@ -147,6 +147,17 @@ def test_size_is_as_asked(asked, size):
     assert (made.width, made.height) == (400, 300)
 
 
+def test_size_that_is_told_is_that_of_the_file():
+    made, _ = make(".mp4", frames=1, **size_of("33x17"))
+    (frame,), _ = mp4_frames(made.data)
+    assert frame.shape == (made.height, made.width, 3) == (18, 34, 3)
+
+
+def test_height_whose_width_would_be_too_large_is_refused():
+    with pytest.raises(RequestError, match=r"--size 4096: .* is 6144 pixels wide"):
+        make(frames=1, **size_of("4096"))
+
+
 @pytest.mark.parametrize(
     "text", ["", "x", "40x", "0", "15", "5000", "40x15", "-40", "4e1", "1x2x3"]
 )

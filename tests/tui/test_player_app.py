@@ -135,6 +135,8 @@ def test_what_the_critic_expected_is_held_against_what_came():
             self.pace.paused = True
 
         patch.setattr(Playing, "_end", end_and_hold)
+        # steps that are due at once do not ask whether it is paused
+        patch.setattr(pacing, "HOLD_SECONDS", 10.0)
         drive(test, policy, episodes=1)
 
 
@@ -322,6 +324,12 @@ def test_saved_policies_score_in_the_terminal_what_they_score_without_it(path, m
     options = PlayOptions(episodes=2, seed=17)
     expected = tuple(play_without_window(read_policy(path).policy, options))
     assert played_here(path, episodes=2, seed=17) == expected
+
+
+def test_all_episodes_that_were_asked_for_are_counted(monkeypatch):
+    monkeypatch.setattr(EpisodePlayer, "frame", lambda _: None)
+    monkeypatch.setattr("trpotui.tui.playing.MOST_RETURNS", 1)
+    assert len(played_here(SAVED[0], episodes=3, seed=0)) == 3
 
 
 @pytest.mark.slow

@@ -202,7 +202,8 @@ async def play_in_window(
 def _titles(files: Sequence[Path]) -> list[str]:
     """The shortest ends of paths that tell them apart; numbered where none does."""
     for parts in range(1, max(len(file.absolute().parts) for file in files) + 1):
-        titles = ["/".join(file.absolute().parts[-parts:]) for file in files]
+        ends = ["/".join(file.absolute().parts[-parts:]) for file in files]
+        titles = [end.removesuffix(".pt") for end in ends]
         if len(set(titles)) == len(files):
-            return [title.removesuffix(".pt") for title in titles]
+            return titles
     return [f"{index}: {file.name}" for index, file in enumerate(files, 1)]

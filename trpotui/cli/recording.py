@@ -30,8 +30,9 @@ def record_options(
     Raises:
         RequestError: an option is wrong, the file cannot be written, or there is no encoder for it.
     """
-    given = {"--size": size, "--fps": fps, "--seconds": seconds, "--frames": frames}
     if path is None:
+        given = {"--size": size, "--fps": fps, "--seconds": seconds, "--frames": frames}
+        given |= {"--no-overlay" if overlay is False else "--overlay": overlay}
         for option, value in given.items():
             if value is not None:
                 raise RequestError(f"{option} is for a recording: add --record FILE")
@@ -45,7 +46,8 @@ def record_options(
     # on a sheet the facts would be too small to read
     overlay = path.suffix.lower() != ".png" if overlay is None else overlay
     values = {"overlay": overlay, "fps": fps, "seconds": seconds, "frames": frames}
-    return build(RecordOptions, {**values, **(size_of(size) if size else {})}, what="option")
+    sides = {} if size is None else size_of(size)
+    return build(RecordOptions, {**values, **sides}, what="option")
 
 
 def record_to(
@@ -64,9 +66,13 @@ def record_to(
     from trpotui.recording.session import most_frames, record
 
     most = most_frames(contenders[0], options, recording, path)
+    played: list[EpisodePlayed] = []  # a line that is printed would break up the bar
     with ending_in_order():
         with progress_bar("frames", most) as progress:
-            made = record(contenders, options, recording, path, report=show, progress=progress)
+            report = played.append
+            made = record(contenders, options, recording, path, report=report, progress=progress)
+        for episode in played:
+            show(episode)
         write_output(path, made.data)
     what = f"{made.frames:,} frames of {made.width} x {made.height}, {made.seconds:.1f} s"
     if path.suffix.lower() == ".png":

@@ -7,8 +7,9 @@ from collections.abc import Sequence
 import numpy as np
 import pygame
 
+from trpotui.errors import RequestError
 from trpotui.recording.encoder import Picture
-from trpotui.recording.options import RecordOptions
+from trpotui.recording.options import LARGEST, RecordOptions
 from trpotui.viewer.style import BACKGROUND
 from trpotui.viewer.tiles import Tile, columns_of, compose, draw_picture, natural_size
 from trpotui.viewing.facts import facts_of
@@ -99,4 +100,11 @@ class Scene:
         if height is None:
             factor = min(1.0, self._widest / natural[0])
             return max(1, round(natural[0] * factor)), max(1, round(natural[1] * factor))
-        return width or max(1, round(natural[0] * height / natural[1])), height
+        if width is None:
+            width = max(1, round(natural[0] * height / natural[1]))
+            if width > LARGEST:
+                raise RequestError(
+                    f"--size {height}: a frame of that height is {width} pixels wide, more than "
+                    f"{LARGEST}"
+                )
+        return width, height

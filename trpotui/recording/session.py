@@ -36,7 +36,7 @@ class Recorded:
 
     data: bytes
     width: int
-    """Of a frame [pixels]."""
+    """Of a frame in the file [pixels]."""
     height: int
     """Likewise."""
     frames: int
@@ -89,8 +89,8 @@ def record(
         height, width = session.shape
         return Recorded(
             data=encoder.finish(),
-            width=width,
-            height=height,
+            width=width + (width % 2 if plan.has_even_sides else 0),
+            height=height + (height % 2 if plan.has_even_sides else 0),
             frames=session.frames,
             seconds=session.frames / plan.fps,
             cut=session.is_full and not session.is_whole,
@@ -125,6 +125,7 @@ class _Plan:
     def __init__(self, steps_per_second: float, recording: RecordOptions, path: Path) -> None:
         suffix = path.suffix.lower()
         self.is_sheet = suffix == ".png"
+        self.has_even_sides = suffix == ".mp4"
         self.steps_per_second = steps_per_second
         fastest = FASTEST_GIF if suffix == ".gif" else FASTEST_MP4
         if self.is_sheet:
@@ -133,6 +134,8 @@ class _Plan:
             self.fps = steps_per_second
         else:
             self.fps = recording.fps or usual_fps(steps_per_second, fastest)
+        if self.is_sheet and recording.frames == 1:
+            raise RequestError("--frames 1: a .png shows the first and the last step, 2 at least")
         if suffix == ".gif" and self.fps > FASTEST_GIF:
             raise RequestError(
                 f"--fps {self.fps:g}: browsers show no more than {FASTEST_GIF:g} frames per second "

@@ -35,7 +35,7 @@ REFRESH_SECONDS = 3.0
 UNSEEN_SECONDS = 0.25
 """Between two looks at whether anybody sees the pane."""
 MOST_RETURNS = 1000
-"""Episodes that are remembered."""
+"""Episodes that are remembered where there is no end to them."""
 
 Publish = Callable[[Scene | Trouble | Over], None]
 
@@ -271,7 +271,7 @@ class Playing:
 
     def _end(self, player: RewindablePlayer) -> None:
         self._played[player.episode] = player.result()
-        if len(self._played) > MOST_RETURNS:
+        if self._episodes is None and len(self._played) > MOST_RETURNS:
             del self._played[next(iter(self._played))]
         self._ask()
 
