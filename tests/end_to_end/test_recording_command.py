@@ -112,7 +112,7 @@ def test_mp4_and_sheet_by_their_suffix(trpotui, policy):
     frames, _ = mp4_frames((policy.parent / "a.MP4").read_bytes())
     assert [step_of(frame, tolerance=2) for frame in frames] == [0, 2, 4]
     result = trpotui("play", policy, "--record", "a.png", *SMALL, "--frames", "4")
-    assert "a sheet of 7 steps" in result.stdout
+    assert "a sheet of frames from 7 steps" in result.stdout
     with Image.open(policy.parent / "a.png") as image:
         assert image.width > 2 * WIDTH
         assert image.height > 2 * HEIGHT
@@ -148,6 +148,8 @@ def test_old_recording_is_replaced_and_options_reach_it(trpotui, policy):
         (["--record", "a.png", "--frames", "1"], "2 at least"),
         (["--record", "a.gif", "--speed", "99"], "speed"),
         (["--record", "a.gif", "--view", "window"], "leave --view out"),
+        (["--record", "a.gif", "--screenshots", "."], "--screenshots is for the window"),
+        (["--view", "none", "--screenshots", "."], "--screenshots is for the window"),
         (["--size", "100", "--view", "none"], "add --record"),
         (["--overlay", "--view", "none"], "--overlay is for a recording"),
         (["--no-overlay", "--view", "none"], "--no-overlay is for a recording"),

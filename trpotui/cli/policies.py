@@ -120,6 +120,8 @@ def play(
 
     if record is not None and view not in (None, View.NONE):
         raise RequestError("--record shows nothing meanwhile: leave --view out")
+    if screenshots is not None and (record is not None or view not in (None, View.WINDOW)):
+        raise RequestError("--screenshots is for the window")
     recording = record_options(
         record,
         size=size,

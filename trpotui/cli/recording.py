@@ -76,6 +76,6 @@ def record_to(
         write_output(path, made.data)
     what = f"{made.frames:,} frames of {made.width} x {made.height}, {made.seconds:.1f} s"
     if path.suffix.lower() == ".png":
-        what = f"a sheet of {made.frames:,} steps"
+        what = f"a sheet of frames from {made.frames:,} steps"
     cut = "; it ends before the episodes do, see --seconds and --frames" if made.cut else ""
     return f"wrote {path}: {what}, {len(made.data) / 1000:,.0f} kB{cut}"
