@@ -57,7 +57,8 @@ class Tally:
         for index, returns in enumerate(self._returns):
             if returns:
                 mean = sum(returns) / len(returns)
-                self.out.line(f"{self._name(index)}mean {mean:.4g} over {len(returns)} episodes")
+                count = "1 episode" if len(returns) == 1 else f"{len(returns)} episodes"
+                self.out.line(f"{self._name(index)}mean {mean:.4g} over {count}")
             else:
                 self.out.line(f"{self._name(index)}no episode was finished")
 
