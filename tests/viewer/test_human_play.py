@@ -105,7 +105,7 @@ def test_a_person_plays_to_the_end(x_display: str) -> None:
     assert first.startswith("episode 1 of 1: return ")
     steps = int(first.split(", ")[1].split()[0])
     assert 8 <= steps <= 11, "as long as CartPole stands when it is pushed to the right alone"
-    assert last == f"mean {steps} over 1 episodes"
+    assert last == f"mean {steps} over 1 episode"
     assert not is_alive(pid)
 
 
