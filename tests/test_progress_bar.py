@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import re
 import signal
@@ -124,3 +125,15 @@ def test_the_terminal_is_given_back_whatever_ends_the_work(tmp_path, then, code)
         assert terminal.left_behind() == []
         assert "100/300" not in terminal.text
         assert ("done" in terminal.text) == (code == 0)
+
+
+@pytest.mark.parametrize(
+    ("number", "raised"), [(signal.SIGINT, KeyboardInterrupt), (signal.SIGTERM, SystemExit)]
+)
+def test_what_a_library_swallows_is_raised_again(attach, number, raised):
+    attach(Screen(), after=0.0)
+    with bar("frames", 10) as report:
+        with contextlib.suppress(BaseException):
+            signal.raise_signal(number)
+        with pytest.raises(raised):
+            report(1)

@@ -24,7 +24,8 @@ REDRAW_SECONDS = 0.1
 def progress_bar(what: str, total: int) -> Iterator[Callable[[int], None]]:
     """Show how far some work has come, once it has taken long, where standard error is a terminal.
 
-    Until the context ends SIGTERM and SIGHUP raise SystemExit, so that the terminal is given back.
+    Until the context ends SIGTERM and SIGHUP raise SystemExit, so that the terminal is given back;
+    one that was lost is raised again by the next report.
 
     Args:
         what: is counted, such as "episodes".
@@ -38,9 +39,14 @@ def progress_bar(what: str, total: int) -> Iterator[Callable[[int], None]]:
         yield lambda done: None  # noqa: ARG005
         return
     bar = _Bar(console, what, total)
-    with ending_in_order():
+    with ending_in_order() as go_on:
+
+        def report(done: int) -> None:
+            go_on()
+            bar.report(done)
+
         try:
-            yield bar.report
+            yield report
         finally:
             bar.stop()
 
@@ -80,16 +86,31 @@ class _Bar:
 
 
 @contextmanager
-def ending_in_order() -> Iterator[None]:
-    """Let SIGTERM and SIGHUP raise SystemExit, so that what was begun is undone."""
+def ending_in_order() -> Iterator[Callable[[], None]]:
+    """Let SIGINT, SIGTERM and SIGHUP raise an exception, so that what was begun is undone.
+
+    Yields:
+        A function to be called now and then, which raises it once more: where a library in C calls
+        back, an exception can be lost.
+    """
+    received: list[int] = []
+
+    def go_on() -> None:
+        if received:
+            _raise_for(received[0])
 
     def end(number: int, _frame: FrameType | None) -> NoReturn:
-        raise SystemExit(128 + number)
+        received.append(number)
+        _raise_for(number)
 
-    names = [name for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
+    names = [name for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
     before = {name: signal.signal(getattr(signal, name), end) for name in names}
     try:
-        yield
+        yield go_on
     finally:
         for name, handler in before.items():
             signal.signal(getattr(signal, name), handler)
+
+
+def _raise_for(number: int) -> NoReturn:
+    raise KeyboardInterrupt if number == signal.SIGINT else SystemExit(128 + number)

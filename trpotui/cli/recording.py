@@ -67,8 +67,13 @@ def record_to(
 
     most = most_frames(contenders[0], options, recording, path)
     played: list[EpisodePlayed] = []  # a line that is printed would break up the bar
-    with ending_in_order():
-        with progress_bar("frames", most) as progress:
+    with ending_in_order() as go_on:
+        with progress_bar("frames", most) as bar:
+
+            def progress(frames: int) -> None:
+                go_on()
+                bar(frames)
+
             report = played.append
             made = record(contenders, options, recording, path, report=report, progress=progress)
         for episode in played:
