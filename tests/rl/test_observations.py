@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from trpotui.rl.observations import (
     UnfitObservationError,
+    all_finite,
     batched,
     check_row,
     check_rows,
@@ -263,3 +264,25 @@ def test_rows_must_be_exactly_of_their_space(rows, sentence):
     with pytest.raises(UnfitObservationError) as fault:
         check_rows(spaces.Discrete(3), rows, "observation", count=2)
     assert str(fault.value) == sentence
+
+
+@pytest.mark.parametrize(
+    ("values", "fit"),
+    [
+        (np.float32([3e38, -3e38, 3e38]), True),  # whose squares are not finite
+        (np.float32([0.0, np.nan]), False),
+        (np.float32([np.inf, -np.inf]), False),
+        (np.float64([1e38, -3.4e38]), True),
+        (np.float64([0.0, 3.5e38]), False),  # more than float32 holds
+        (np.float64([1e200, 1e200]), False),
+        (np.float64([-np.inf, 1.0]), False),
+        (np.float16([6e4, 6e4]), True),
+        (np.float16([np.nan]), False),
+        (np.float32(np.nan), False),
+        (np.float32([]), True),
+        (np.int64([2**62]), True),
+        (np.asfortranarray(np.full((3, 2), 3e38, np.float32)), True),
+    ],
+)
+def test_what_float32_cannot_hold_is_not_finite(values, fit):
+    assert all_finite(np.asarray(values)) is fit

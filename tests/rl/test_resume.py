@@ -40,6 +40,7 @@ from trpotui.events import (
 from trpotui.rl import native_form, replay
 from trpotui.rl.algorithms import ALGORITHMS
 from trpotui.rl.control import Control
+from trpotui.rl.environments import FEWEST_NATIVE
 from trpotui.rl.trainer import train
 
 VARIANTS: dict[str, dict[str, Any]] = {
@@ -540,7 +541,7 @@ class TestNotExact:
         assert first.rows + rows == run(config, 4)[0].rows
 
     def test_a_native_form_that_hides_what_it_is_like_is_seen(self):
-        config = make_config("CartPole-v1", rollout_steps=30)
+        config = make_config("CartPole-v1", rollout_steps=30, n_envs=FEWEST_NATIVE)
         state = run(config, 2)[0].last
         numbers = state["learner"]["experience"]["environments"]["record"]["numbers"]
         del numbers["state"]
