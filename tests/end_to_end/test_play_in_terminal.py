@@ -230,9 +230,10 @@ def test_where_there_is_no_terminal_it_says_what_to_do(trpotui):
 
 @pytest.mark.parametrize("code", [0, 130])
 def test_what_was_played_is_printed_whichever_way_it_ended(trpotui, monkeypatch, code):
-    def played(saved, name, options):
-        assert (name, options.episodes, saved.policy.spec.environment_id) == (
+    def played(saved, name, options, graphics):
+        assert (name, graphics, options.episodes, saved.policy.spec.environment_id) == (
             "cartpole",
+            "auto",
             2,
             "CartPole-v1",
         )

@@ -61,7 +61,7 @@ def test_a_second_signal_ends_a_run_whose_environment_hangs(trpotui):
     _, err = process.communicate(timeout=10)
     assert process.returncode == 130
     assert "Traceback" not in err
-    resumed = trpotui("train", "--no-ui", "--resume", "r", "--import", "hangs")
+    resumed = trpotui("train", "--no-ui", "--resume", "r")
     assert resumed.returncode == 2  # its lock is free, and nothing of it was saved yet
     assert "checkpoint.pt is missing" in resumed.stderr
 

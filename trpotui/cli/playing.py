@@ -113,8 +113,36 @@ def play_unseen(policies: Sequence[Titled], options: PlayOptions, show: Show) ->
             show(dataclasses.replace(episode, place=index))
 
 
-def show_in_terminal(policies: Sequence[Titled], options: PlayOptions, show: Show) -> int:
+def check_pictures(graphics: str, *, elsewhere: bool) -> None:
+    """Refuse graphics of the terminal that were asked for and cannot be.
+
+    Args:
+        graphics: as `show_in_terminal` takes it.
+        elsewhere: whether nothing is shown in the terminal.
+
+    Raises:
+        RequestError: as said.
+    """
+    from trpotui.tui.graphics import check_graphics
+
+    if elsewhere:
+        raise RequestError(
+            f"--graphics {graphics} is for the terminal, which shows nothing here: "
+            "take --view terminal, or leave --graphics out"
+        )
+    check_graphics(graphics)
+
+
+def show_in_terminal(
+    policies: Sequence[Titled], options: PlayOptions, show: Show, graphics: str
+) -> int:
     """Play in the terminal; returns the exit code.
+
+    Args:
+        policies: one.
+        options: what is played.
+        show: called with each episode that has ended.
+        graphics: `auto`, `blocks`, `sixel` or `kitty`.
 
     Raises:
         RequestError: this is no terminal for that, or there are several policies.
@@ -126,7 +154,7 @@ def show_in_terminal(policies: Sequence[Titled], options: PlayOptions, show: Sho
             "the terminal shows one policy: take --view window, --view none or --record FILE"
         )
     title, saved = policies[0]
-    played, code = play_in_terminal(saved, title, options)
+    played, code = play_in_terminal(saved, title, options, graphics)
     for episode in played:
         show(episode)
     return code
@@ -139,6 +167,7 @@ def show_in_window(
     *,
     or_terminal: bool,
     screenshots: Path | None = None,
+    graphics: str = "auto",
 ) -> int:
     """Play in a window; returns the exit code.
 
@@ -148,6 +177,7 @@ def show_in_window(
         show: called with each episode that has ended.
         or_terminal: whether one policy is shown in the terminal where there is no display.
         screenshots: the folder for pictures that the person takes; the current one by default.
+        graphics: of the terminal.
     """
     import asyncio
 
@@ -163,7 +193,7 @@ def show_in_window(
         except RequestError:
             raise error from None
         Printer(sys.stderr).line("there is no display for a window: playing in the terminal")
-        return show_in_terminal(policies, options, show)
+        return show_in_terminal(policies, options, show, graphics)
     return 0
 
 

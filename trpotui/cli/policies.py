@@ -28,6 +28,15 @@ class View(StrEnum):
     NONE = "none"
 
 
+class Pictures(StrEnum):
+    """What the terminal view draws its pictures with."""
+
+    AUTO = "auto"
+    BLOCKS = "blocks"
+    SIXEL = "sixel"
+    KITTY = "kitty"
+
+
 @app.command()
 def play(
     files: Annotated[
@@ -49,6 +58,13 @@ def play(
             show_default="window; terminal without a display",
         ),
     ] = None,
+    graphics: Annotated[
+        Pictures,
+        typer.Option(
+            help="What the terminal draws with: half-blocks, or the graphics that it says it has "
+            "with pip install 'trpotui[graphics]'."
+        ),
+    ] = Pictures.AUTO,
     speed: Annotated[float, typer.Option(help="1 is the environment's own pace; 0.1 to 16.")] = 1.0,
     film: Annotated[
         bool,
@@ -108,6 +124,7 @@ def play(
     from trpotui.cli.human_play import check_files, check_human, play_by_hand
     from trpotui.cli.playing import (
         Tally,
+        check_pictures,
         contenders_of,
         play_unseen,
         policies_of,
@@ -122,6 +139,10 @@ def play(
         raise RequestError("--record shows nothing meanwhile: leave --view out")
     if screenshots is not None and (record is not None or view not in (None, View.WINDOW)):
         raise RequestError("--screenshots is for the window")
+    if graphics is not Pictures.AUTO:
+        check_pictures(
+            graphics, elsewhere=human or record is not None or view in (View.WINDOW, View.NONE)
+        )
     recording = record_options(
         record,
         size=size,
@@ -146,10 +167,15 @@ def play(
     elif view is View.NONE:
         play_unseen(policies, options, tally.show)
     elif view is View.TERMINAL:
-        code = show_in_terminal(policies, options, tally.show)
+        code = show_in_terminal(policies, options, tally.show, graphics)
     else:
         code = show_in_window(
-            policies, options, tally.show, or_terminal=view is None, screenshots=screenshots
+            policies,
+            options,
+            tally.show,
+            or_terminal=view is None,
+            screenshots=screenshots,
+            graphics=graphics,
         )
     tally.tell_means()
     return code

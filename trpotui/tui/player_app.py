@@ -13,6 +13,7 @@ from textual.screen import Screen
 
 from trpotui.errors import RequestError
 from trpotui.tui.giving_way import GivingWay
+from trpotui.tui.graphics import graphics_of, taking_away
 from trpotui.tui.palette import PaletteApp
 from trpotui.tui.player_keys import FASTER, PLAYER_KEYS, SLOWER, PlayerKeys
 from trpotui.tui.playing import Playing, Tempo
@@ -21,12 +22,14 @@ from trpotui.tui.screens.help import HelpScreen
 from trpotui.tui.screens.latest_size import LatestSize
 from trpotui.tui.signals import HUNG_UP, on_signals
 from trpotui.tui.terminal_driver import lasting
+from trpotui.tui.widgets.frame_view import FrameView
 from trpotui.tui.widgets.key_footer import KeyFooter
 from trpotui.tui.widgets.policy_view import PolicyView
 
 if TYPE_CHECKING:
     from trpotui.episodes import EpisodePlayed, PlayOptions
     from trpotui.rl.policy import SavedPolicy
+    from trpotui.tui.graphics import Graphics
 
 NEARBY, FAR = Tempo(1 / 20, 0.25), Tempo(1 / 10, 0.25)
 """In a terminal of this machine, and in one at the other end of a connection."""
@@ -54,6 +57,14 @@ class PlayerScreen(PlayerKeys, LatestSize, Screen[None]):
         """Where the policy plays."""
         return self.query_one(PolicyView)
 
+    def on_screen_suspend(self) -> None:
+        """Something lies over it, and over pixels nothing can lie."""
+        self.query_one(FrameView).look_again()
+
+    def on_screen_resume(self) -> None:
+        """Nothing does any more."""
+        self.query_one(FrameView).look_again()
+
 
 class PlayerApp(PaletteApp):
     """Plays the episodes that were asked for, unless the person leaves before.
@@ -62,6 +73,7 @@ class PlayerApp(PaletteApp):
         policy: who plays.
         options: what.
         tempo: how much of the time that may take.
+        graphics: draws the pictures; half blocks without.
     """
 
     TITLE = "trpotui play"
@@ -73,7 +85,15 @@ class PlayerApp(PaletteApp):
         Binding("ctrl+c", f"leave({INTERRUPTED})", "quit", False, system=True),
     ]
 
-    def __init__(self, policy: NamedPolicy, options: PlayOptions, *, tempo: Tempo = NEARBY) -> None:
+    def __init__(
+        self,
+        policy: NamedPolicy,
+        options: PlayOptions,
+        *,
+        tempo: Tempo = NEARBY,
+        graphics: Graphics | None = None,
+    ) -> None:
+        self._graphics = graphics  # the driver is chosen in what follows
         super().__init__()
         self.playing = Playing(
             GivenSource(policy),
@@ -92,9 +112,11 @@ class PlayerApp(PaletteApp):
 
     def get_driver_class(self) -> type[Driver]:
         """One that survives its terminal."""
-        return lasting(
+        driver = lasting(
             super().get_driver_class(), lambda: self.action_leave(128 + HUNG_UP), GivingWay()
         )
+        removal = self._graphics.removal if self._graphics is not None else ""
+        return taking_away(driver, removal) if removal else driver
 
     def on_mount(self) -> None:
         """Begin."""
@@ -104,6 +126,7 @@ class PlayerApp(PaletteApp):
     def _begin(self) -> None:
         screen = self.screen_stack[0]
         assert isinstance(screen, PlayerScreen)
+        screen.query_one(FrameView).draw_with(self._graphics)
         screen.stage.begin(self.playing)
 
     def on_policy_view_ended(self, event: PolicyView.Ended) -> None:
@@ -128,20 +151,32 @@ class PlayerApp(PaletteApp):
 
 
 def play_in_terminal(
-    saved: SavedPolicy, name: str, options: PlayOptions
+    saved: SavedPolicy, name: str, options: PlayOptions, graphics: str
 ) -> tuple[tuple[EpisodePlayed, ...], int]:
     """Play episodes of a policy on this terminal.
+
+    Args:
+        saved: the policy.
+        name: how it is called.
+        options: what is played.
+        graphics: as `graphics_of` takes it.
 
     Returns:
         The episodes that ran to their end, and the exit code.
 
     Raises:
-        RequestError: this is no terminal to draw on, or the environment cannot be made.
+        RequestError: this is no terminal to draw on, or not with such graphics, or the environment
+            cannot be made.
         RunError: the environment or the policy failed.
     """
     check_terminal()
-    app = PlayerApp(named(saved, name), options, tempo=FAR if _is_far() else NEARBY)
-    app.no_color = app.no_color or _lacks_colours()  # Textual takes any terminal to have some
+    far = _is_far()
+    coloured = "NO_COLOR" not in os.environ and not _lacks_colours()
+    drawn = graphics_of(graphics, coloured=coloured, far=far)
+    app = PlayerApp(
+        named(saved, name), options, tempo=FAR if far or drawn else NEARBY, graphics=drawn
+    )
+    app.no_color = app.no_color or not coloured  # Textual takes any terminal to have some
     app.run()
     if app.error is not None:
         raise app.error
