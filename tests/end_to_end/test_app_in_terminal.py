@@ -134,6 +134,7 @@ def test_quitting_amid_a_run_asks_and_saves(tmp_path):
     saved(only_run(tmp_path))
 
 
+@pytest.mark.slow
 def test_ctrl_c_asks_and_a_second_one_agrees(tmp_path):
     with Terminal(tmp_path, "train", *ENDLESS) as terminal:
         start_training(terminal)
@@ -222,6 +223,7 @@ def test_no_size_of_the_terminal_ends_the_app(tmp_path):
         assert terminal.left_behind() == []
 
 
+@pytest.mark.slow
 def test_an_error_of_the_app_itself_loses_neither_the_run_nor_the_terminal(tmp_path):
     with Terminal(tmp_path, "train", *ENDLESS, program=("-c", DRAWING_FAILS)) as terminal:
         terminal.wait_for("trpotui", "idle")

@@ -145,6 +145,7 @@ def test_file_here_does_not_take_the_place_of_a_library(lamps):
     assert "missing.pt does not exist" in result.stderr
 
 
+@pytest.mark.slow
 def test_window_of_another_process_imports_it_too(lamps, policy):
     fast = ["--episodes", "1", "--speed", "16"]
     result = subprocess.run(

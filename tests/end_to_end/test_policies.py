@@ -57,6 +57,7 @@ def test_play_without_a_window_prints_each_episode_and_the_mean(trpotui, trained
     assert "over 2 episodes" in lines[2]
 
 
+@pytest.mark.slow
 def test_play_without_a_display_says_so_and_does_not_pretend(trained):
     hidden = ("DISPLAY", "WAYLAND_DISPLAY", "SDL_VIDEODRIVER")
     environment = {key: value for key, value in os.environ.items() if key not in hidden}

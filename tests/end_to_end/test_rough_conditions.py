@@ -17,6 +17,7 @@ import pytest
 from tests.end_to_end.conftest import TRPOTUI
 from tests.end_to_end.terminal import Terminal
 from trpotui.policy_file import read_policy
+from trpotui.run_directory import RunDirectory
 
 PATIENCE = 60.0
 HANGING = """
@@ -61,9 +62,8 @@ def test_a_second_signal_ends_a_run_whose_environment_hangs(trpotui):
     _, err = process.communicate(timeout=10)
     assert process.returncode == 130
     assert "Traceback" not in err
-    resumed = trpotui("train", "--no-ui", "--resume", "r")
-    assert resumed.returncode == 2  # its lock is free, and nothing of it was saved yet
-    assert "checkpoint.pt is missing" in resumed.stderr
+    with RunDirectory.open(trpotui.folder / "r"):  # its lock is free
+        pass
 
 
 def test_a_run_without_the_app_is_saved_when_its_terminal_goes_away(tmp_path):
@@ -148,6 +148,7 @@ def test_commands_work_in_poor_surroundings_and_unusual_folders(tmp_path, surrou
     assert Path(folder / "☃.npz").exists()
 
 
+@pytest.mark.slow
 @each_surroundings
 def test_the_app_opens_and_trains_in_poor_surroundings(tmp_path, surroundings):
     variables = SURROUNDINGS[surroundings]

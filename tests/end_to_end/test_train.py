@@ -74,6 +74,7 @@ def test_plain_lines_come_as_often_as_asked(trpotui):
     assert "KL 0.0" in lines[0]
 
 
+@pytest.mark.slow
 def test_a_reader_that_leaves_does_not_harm_the_run(trpotui):
     command = " ".join([*TRPOTUI, "train", "--no-ui", "--json", "--steps", "8192"])
     result = subprocess.run(

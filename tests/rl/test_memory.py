@@ -29,13 +29,12 @@ from trpotui.rl.policy import Policy
 from trpotui.rl.surrogate import Surrogate
 from trpotui.rl.trainer import train
 
-KINDS = ["gru", "lstm"]
 MODES = list(AutoresetMode)
 GAMMA = 0.9
 VARIED = {"gru": 0, "lstm": 2}
 """Seeds of random weights with which episodes of CartPole differ in length."""
 
-either_kind = pytest.mark.parametrize("kind", KINDS)
+either_kind = pytest.mark.parametrize("kind", ["gru", pytest.param("lstm", marks=pytest.mark.slow)])
 
 
 class Noise(gymnasium.Env):

@@ -191,7 +191,7 @@ def last_mean_return(events) -> float:
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-@pytest.mark.parametrize("critic", ["gauss_newton", "adam"])
+@pytest.mark.parametrize("critic", ["gauss_newton", pytest.param("adam", marks=pytest.mark.slow)])
 class TestValues:
     """The first three: nothing to choose, so the critic alone is at stake."""
 

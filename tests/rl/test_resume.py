@@ -236,6 +236,7 @@ class TestEveryPartMatters:
             environment = register(environment)
         return make_config(environment, values.pop("algorithm", "trpo"), **values)
 
+    @pytest.mark.slow
     def test_silent_bug_14_without_any_part_the_run_is_another_one(self, register):
         """Of every part that differs between a run and one that has just begun."""
         known, differing, seen = set(), set(), set()

@@ -202,6 +202,7 @@ def test_the_palette_does_what_it_says():
     drive(test)
 
 
+@pytest.mark.slow
 def test_the_keys_of_a_run_work_on_an_enlarged_chart():
     async def test(pilot: Pilot[Any], app: TrpotuiApp) -> None:
         await pilot.press("z")

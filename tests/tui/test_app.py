@@ -588,6 +588,7 @@ class TestScreens:
 
 
 class TestBackPressure:
+    @pytest.mark.slow
     def test_the_app_can_be_quit_amid_a_flood_of_events(self):
         ended = threading.Event()
 

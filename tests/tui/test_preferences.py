@@ -90,6 +90,7 @@ def test_place_is_the_users_own_or_the_one_that_is_named(tmp_path, monkeypatch):
 
 
 class TestInTheApp:
+    @pytest.mark.slow
     def test_theme_and_setup_of_the_last_sitting(self, tmp_path):
         path: Path = tmp_path / "preferences.json"
         path.write_text('{"theme": "no-such-theme"}')

@@ -381,6 +381,7 @@ class TestInTheApp:
 
         drive(test, request=request)
 
+    @pytest.mark.slow
     def test_on_a_narrow_terminal_it_is_a_dialog(self):
         async def test(pilot):
             app = pilot.app

@@ -187,7 +187,11 @@ STATES: dict[str, tuple[Script, Show]] = {
 }
 
 
-@pytest.mark.parametrize("size", SIZES, ids=lambda size: f"{size[0]}x{size[1]}")
+@pytest.mark.parametrize(
+    "size",
+    [size if size == (120, 40) else pytest.param(size, marks=pytest.mark.slow) for size in SIZES],
+    ids=lambda size: f"{size[0]}x{size[1]}",
+)
 @pytest.mark.parametrize("name", STATES)
 def test_the_screen_is_as_it_was(name, size, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)

@@ -109,6 +109,7 @@ def test_a_person_plays_to_the_end(x_display: str) -> None:
     assert not is_alive(pid)
 
 
+@pytest.mark.slow
 def test_a_window_closed_half_way_leaves_nothing_behind(x_display: str) -> None:
     with start(x_display, CARTPOLE, "--human") as process:
         try:

@@ -109,7 +109,9 @@ def test_an_exception_and_a_cancellation_leave_no_process(cartpole: Policy) -> N
 
 
 @pytest.mark.usefixtures("dummy_display")
-@pytest.mark.parametrize("fault", ["hangs in reset", "hangs in step"])
+@pytest.mark.parametrize(
+    "fault", ["hangs in step", pytest.param("hangs in reset", marks=pytest.mark.slow)]
+)
 def test_an_environment_that_hangs_is_ended_with_its_window(fault: str) -> None:
     policy = random_policy(FAULTY, fault=fault)
     before = children()
