@@ -86,7 +86,7 @@ def test_train_to_solved_play_it_and_quit_by_keys_alone(tmp_path):
         terminal.press("s")
         terminal.wait_for("✓ finished", "solved after", "Start")
         terminal.press("p")
-        terminal.wait_for("best", "500.0")
+        terminal.wait_for("Policies", "best of", "500.0")
         terminal.press(ENTER)  # there is no display: it plays here in place of a window
         terminal.wait_for("▀", "return")
         terminal.press(ESCAPE)
@@ -176,6 +176,7 @@ def test_a_run_is_repeated_with_its_edits_from_the_command_line(tmp_path):
     assert {row["max_kl"] for row in rows_of(again)} > {0.001}
 
 
+@pytest.mark.slow
 def test_a_run_that_fails_is_told_of_and_the_app_goes_on(tmp_path):
     program = ("-c", BREAKS_SOON)
     with Terminal(tmp_path, "train", "--env", "Breaks-v0", program=program) as terminal:

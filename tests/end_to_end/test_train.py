@@ -197,6 +197,7 @@ def test_a_second_run_into_one_directory_is_refused(trpotui):
     assert after == before
 
 
+@pytest.mark.slow
 def test_a_terminal_gets_a_progress_bar_and_its_cursor_back(tmp_path):
     child = pexpect.spawn(
         TRPOTUI[0],

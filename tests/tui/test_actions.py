@@ -187,6 +187,7 @@ def test_at_80_columns_the_main_actions_are_in_the_footer(state):
     drive(test, (80, 24))
 
 
+@pytest.mark.slow
 def test_the_palette_does_what_it_says():
     async def test(pilot: Pilot[Any], app: TrpotuiApp) -> None:
         chart = app.screen.query(Chart).first()

@@ -794,6 +794,7 @@ def test_a_run_that_is_being_written_is_not_deleted(runs):
     drive(test, runs)
 
 
+@pytest.mark.slow
 def test_everything_by_mouse(runs):
     five_runs(runs)
 

@@ -81,6 +81,7 @@ class TestAsking:
 
         fill_in(test, request)
 
+    @pytest.mark.slow
     def test_filled_in_by_keys_alone(self):
         async def test(pilot):
             pane(pilot).focus_form()
