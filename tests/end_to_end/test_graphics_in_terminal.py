@@ -87,7 +87,9 @@ def test_a_terminal_with_graphics_shows_the_very_frame(tmp_path, has):
         # smaller, and the picture follows
         terminal.resize(80, 24)
         terminal.process.send_signal(signal.SIGWINCH)
-        terminal.wait_until(lambda: terminal.latest[0][2] < 50, "a smaller picture")
+        terminal.wait_until(
+            lambda: shown(terminal) and terminal.latest[0][2] < 50, "a smaller picture"
+        )
         wait_for_frame(terminal, frame, "the frame again")
         x, y, columns, rows = terminal.latest[0]
         assert x + columns < 80 - 36
