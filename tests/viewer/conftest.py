@@ -10,7 +10,14 @@ from collections.abc import Iterator
 import pytest
 from viewer_policies import random_policy
 
+from trpotui import imports
 from trpotui.rl.policy import Policy
+
+
+@pytest.fixture(autouse=True)
+def nothing_imported(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A window imports what a person had imported, but not what another test had."""
+    monkeypatch.setattr(imports, "_imported", [])
 
 
 @pytest.fixture
