@@ -87,11 +87,11 @@ def run_headless(
                 report(state, event)
         finally:
             saved = copy_best(directory, output)
+    told = err if reporting.json else out
     if not reporting.quiet and state.finished is not None:
-        summary = summarize(state.finished, config.environment_id, saved)
-        (err if reporting.json else out).line(summary)
+        told.line(summarize(state.finished, config.environment_id, saved))
     if profile is not None:
-        (err if reporting.json else out).line(table(profile.seconds))
+        told.line(table(profile.seconds))
     return 128 + received[0] if received else 0
 
 

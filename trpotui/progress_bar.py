@@ -13,6 +13,7 @@ from typing import NoReturn
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from trpotui.signals import handling
 from trpotui.terminal import Printer
 
 LONG = 1.0
@@ -103,13 +104,8 @@ def ending_in_order() -> Iterator[Callable[[], None]]:
         received.append(number)
         _raise_for(number)
 
-    names = [name for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
-    before = {name: signal.signal(getattr(signal, name), end) for name in names}
-    try:
+    with handling(end):
         yield go_on
-    finally:
-        for name, handler in before.items():
-            signal.signal(getattr(signal, name), handler)
 
 
 def _raise_for(number: int) -> NoReturn:

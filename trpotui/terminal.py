@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -11,6 +10,7 @@ from types import FrameType
 from typing import TextIO
 
 from trpotui.rl.control import Control
+from trpotui.signals import handling
 
 
 class Printer:
@@ -54,10 +54,5 @@ def stop_on_signals(control: Control) -> Iterator[list[int]]:
             raise SystemExit(128 + number)
         control.stop()
 
-    names = [name for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
-    before = {name: signal.signal(getattr(signal, name), handle) for name in names}
-    try:
+    with handling(handle):
         yield received
-    finally:
-        for name, handler in before.items():
-            signal.signal(getattr(signal, name), handler)

@@ -5,25 +5,8 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from trpotui.errors import RequestError, RunError
-
-if TYPE_CHECKING:
-    from trpotui.rl.policy import SavedPolicy
-
-
-def read_playable(file: Path) -> SavedPolicy:
-    """A checked policy whose environment is here and is the one it was made for.
-
-    Raises:
-        PolicyFileError: it is not.
-    """
-    from trpotui.policy_file import check_environment, read_policy
-
-    saved = read_policy(file)
-    check_environment(saved, file)
-    return saved
 
 
 def check_output(

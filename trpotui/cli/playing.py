@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import typer
 
-from trpotui.cli.files import read_playable
 from trpotui.errors import NoDisplayError, RequestError
 from trpotui.terminal import Printer
 
@@ -79,6 +78,7 @@ def policies_of(files: Sequence[Path], *, film: bool) -> list[Titled]:
     """
     from trpotui.comparison import check_comparable
     from trpotui.film import best_of, film_of
+    from trpotui.policy_file import read_playable
     from trpotui.viewing.contenders import MOST_CONTENDERS
 
     if film:
@@ -202,9 +202,9 @@ async def play_in_window(
 ) -> None:
     """Report the episodes of a window until it is closed; SIGTERM and SIGHUP close it too."""
     import asyncio
-    import signal
 
     from trpotui.episodes import EpisodePlayed
+    from trpotui.signals import on_signals
     from trpotui.viewer import PlayerWindow
 
     task = asyncio.current_task()
@@ -215,10 +215,7 @@ async def play_in_window(
         received.append(number)
         task.cancel()
 
-    for name in ("SIGINT", "SIGTERM", "SIGHUP"):
-        if hasattr(signal, name):
-            number = getattr(signal, name)
-            asyncio.get_running_loop().add_signal_handler(number, stop, int(number))
+    on_signals(stop)
     try:
         async with await PlayerWindow.open(contenders, options, screenshots=screenshots) as window:
             async for event in window.events():

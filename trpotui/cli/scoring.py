@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from trpotui.cli.application import Debug, Imports, app
-from trpotui.cli.files import check_output, read_playable, write_output
+from trpotui.cli.files import check_output, write_output
 from trpotui.cli.policies import Json, Seed, Stochastic
 
 if TYPE_CHECKING:
@@ -50,6 +50,8 @@ def evaluate(
     """
     if output is not None:
         check_output(output, "--output", suffixes=(".json", ".csv"), inputs=files)
+    from trpotui.policy_file import read_playable
+
     policies = [(str(file), read_playable(file)) for file in files]
 
     from trpotui.comparison import compare

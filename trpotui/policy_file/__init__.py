@@ -32,7 +32,14 @@ from trpotui.policy_file.payload import payload
 from trpotui.policy_file.values import RefusedError, shown
 from trpotui.rl.policy import Policy, SavedPolicy
 
-__all__ = ["check_environment", "policy_bytes", "read_policy", "shown", "write_policy"]
+__all__ = [
+    "check_environment",
+    "policy_bytes",
+    "read_playable",
+    "read_policy",
+    "shown",
+    "write_policy",
+]
 
 
 def read_policy(path: Path) -> SavedPolicy:
@@ -48,6 +55,17 @@ def read_policy(path: Path) -> SavedPolicy:
         return _parsed(read_file(path))
     except RefusedError as refusal:
         raise PolicyFileError(f"{shown(path, most=300)} {refusal}") from refusal.__cause__
+
+
+def read_playable(path: Path) -> SavedPolicy:
+    """Read a policy file whose environment is here and is the one it was made for.
+
+    Raises:
+        PolicyFileError: as `read_policy` and `check_environment`.
+    """
+    saved = read_policy(path)
+    check_environment(saved, path)
+    return saved
 
 
 def write_policy(path: Path, saved: SavedPolicy) -> None:

@@ -16,6 +16,7 @@ from textual.timer import Timer
 
 from trpotui.errors import RequestError
 from trpotui.run_request import RunRequest
+from trpotui.signals import HUNG_UP, on_signals
 from trpotui.telemetry import RunState, failed, fold
 from trpotui.tui.core import load_core, play_screen, runs_screen
 from trpotui.tui.drawing_budget import DrawingBudget
@@ -28,7 +29,6 @@ from trpotui.tui.screens.dialogs import ErrorDialog, QuitDialog
 from trpotui.tui.screens.help import HelpScreen
 from trpotui.tui.screens.train import TrainScreen
 from trpotui.tui.session import Source, TrainingSession, new_run
-from trpotui.tui.signals import HUNG_UP, on_signals
 from trpotui.tui.terminal_driver import lasting
 from trpotui.tui.windows import OpenWindow, Windows
 

@@ -12,6 +12,7 @@ from textual.driver import Driver
 from textual.screen import Screen
 
 from trpotui.errors import RequestError
+from trpotui.signals import HUNG_UP, on_signals
 from trpotui.tui.giving_way import GivingWay
 from trpotui.tui.graphics import graphics_of, taking_away
 from trpotui.tui.palette import PaletteApp
@@ -20,7 +21,6 @@ from trpotui.tui.playing import Playing, Tempo
 from trpotui.tui.policy_sources import GivenSource, NamedPolicy, named
 from trpotui.tui.screens.help import HelpScreen
 from trpotui.tui.screens.latest_size import LatestSize
-from trpotui.tui.signals import HUNG_UP, on_signals
 from trpotui.tui.terminal_driver import lasting
 from trpotui.tui.widgets.frame_view import FrameView
 from trpotui.tui.widgets.key_footer import KeyFooter

@@ -60,6 +60,8 @@ class FileSource:
         Raises:
             PolicyFileError: the file is no policy, or its environment is not here.
         """
+        from trpotui.policy_file import read_playable  # noqa: PLC0415 - torch
+
         if self._taken:
             return None
         self._taken = True
@@ -144,16 +146,3 @@ def named(saved: SavedPolicy, name: str) -> NamedPolicy:
     from trpotui.viewing.returns import RewardUnits  # noqa: PLC0415 - when needed
 
     return NamedPolicy(saved.policy, name, RewardUnits.of(saved.config))
-
-
-def read_playable(path: Path) -> SavedPolicy:
-    """A policy file that can be played here.
-
-    Raises:
-        PolicyFileError: the file is no policy, or its environment is not here.
-    """
-    from trpotui.policy_file import check_environment, read_policy  # noqa: PLC0415 - torch
-
-    saved = read_policy(path)
-    check_environment(saved, path)
-    return saved

@@ -19,6 +19,8 @@ import time
 from collections.abc import Iterator
 from typing import NamedTuple, NoReturn
 
+from trpotui.signals import handling
+
 DEVICE_ATTRIBUTES = "\x1b[c"
 ATTRIBUTES = re.compile(rb"\x1b\[\?([\d;]+)c")
 SIXEL_ATTRIBUTE = 4
@@ -151,8 +153,5 @@ def _ended_by_exception() -> Iterator[None]:
     def end(number: int, _: object) -> NoReturn:
         sys.exit(128 + number)
 
-    before = signal.signal(signal.SIGTERM, end)
-    try:
+    with handling(end, [signal.SIGTERM]):
         yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
