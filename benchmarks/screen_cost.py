@@ -18,13 +18,14 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
 from app_terminal import AppTerminal, Condition, alike, resident, shows, unlike, worked
+from figures import spread
 
 Row = dict[str, float]
 
@@ -207,12 +208,6 @@ def latencies(setting: Setting, count: int) -> dict[str, list[float]]:
 
 
 # the tables
-
-
-def spread(values: Sequence[float], form: str) -> str:
-    """The median, and the smallest and largest."""
-    middle, low, high = statistics.median(values), min(values), max(values)
-    return f"{middle:{form}} ({low:{form}} to {high:{form}})"
 
 
 def print_speed(pairs: int) -> None:

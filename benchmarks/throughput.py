@@ -13,11 +13,12 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import statistics
 import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+
+from figures import spread
 
 from trpotui.events import UpdateFinished
 from trpotui.rl.trainer import train
@@ -91,11 +92,6 @@ def measured(command: list[str]) -> float:
         command, check=True, stdout=subprocess.PIPE, env={**os.environ, **THREADS}
     )
     return float(json.loads(done.stdout.splitlines()[-1])["steps_per_second"])
-
-
-def spread(values: list[float], form: str) -> str:
-    """The median, and the smallest and largest."""
-    return f"{statistics.median(values):{form}} ({min(values):{form}} to {max(values):{form}})"
 
 
 def compare(peer: str, pairs: int, wanted: list[str]) -> list[dict[str, object]]:

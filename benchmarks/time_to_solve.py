@@ -19,14 +19,16 @@ import tempfile
 import time
 from pathlib import Path
 
+from figures import spread
+
 PEER = Path(__file__).parent / "peers" / "sb3_trpo.py"
 ENVIRONMENT, THRESHOLD = "CartPole-v1", 475.0
 COLUMNS = {
-    "steps": ("steps", "{:,.0f}"),
-    "learning_seconds": ("learning s", "{:.2f}"),
-    "with_evaluation_seconds": ("with evaluations s", "{:.2f}"),
-    "process_seconds": ("whole process s", "{:.2f}"),
-    "score": ("score", "{:.1f}"),
+    "steps": ("steps", ",.0f"),
+    "learning_seconds": ("learning s", ".2f"),
+    "with_evaluation_seconds": ("with evaluations s", ".2f"),
+    "process_seconds": ("whole process s", ".2f"),
+    "score": ("score", ".1f"),
 }
 
 
@@ -86,9 +88,7 @@ def table(results: dict[str, list[dict[str, float]]], threshold: float) -> str:
         solved = sum(row["score"] >= threshold for row in rows)
         cells = [program, f"{solved} of {len(rows)}"]
         for key, (_, form) in COLUMNS.items():
-            values = [row[key] for row in rows]
-            low, middle, high = min(values), statistics.median(values), max(values)
-            cells.append(f"{form.format(middle)} ({form.format(low)} to {form.format(high)})")
+            cells.append(spread([row[key] for row in rows], form))
         lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines)
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import itertools
 import json
 import os
 import secrets
@@ -63,6 +64,13 @@ def write_bytes(
         raise
     if force:
         _sync_directory(target.parent)
+
+
+def unused(directory: Path, stem: str, suffix: str) -> Path:
+    """A path at which nothing is: `stem`, or with a number behind it, from 2 on."""
+    endings = itertools.chain([""], (f"-{count}" for count in itertools.count(2)))
+    paths = (directory / f"{stem}{ending}{suffix}" for ending in endings)
+    return next(path for path in paths if not path.exists())
 
 
 def append_line(path: Path, line: bytes) -> None:

@@ -201,14 +201,16 @@ def test_no_size_of_the_terminal_draws_beyond_it(tmp_path, has):
             terminal.press("o", "o", ".")
         terminal.wait_for("CartPole-v1", "‖ paused", "cart position")
         terminal.press("r")
+
+        def within_the_last_size():
+            x, y, columns, rows = terminal.latest[0]
+            return x < 10 and columns > 40 and x + columns <= 59 and y + rows <= 58
+
         terminal.wait_until(
-            lambda: shown(terminal) and terminal.latest[0][0] < 10 and terminal.latest[0][2] > 40,
-            "a picture of the last size",
+            lambda: shown(terminal) and within_the_last_size(), "a picture of the last size"
         )
         wait_for_frame(terminal, first_frame(), "the frame at the last size")
-        x, y, columns, rows = terminal.latest[0]
-        assert x + columns <= 59
-        assert y + rows <= 58
+        assert within_the_last_size()
         terminal.press("q")
         assert terminal.wait_for_end() == 0
         assert terminal.left_behind() == []

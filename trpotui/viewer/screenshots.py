@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import itertools
 from pathlib import Path
 
-from trpotui.durable import write_bytes
+from trpotui.durable import unused, write_bytes
 from trpotui.errors import RunError
 from trpotui.viewing.names import base_name
 
@@ -28,9 +27,7 @@ def write_screenshot(
     name = f"{base_name(environment_id)}-seed{seed}-step{step}"
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        endings = itertools.chain([""], (f"-{count}" for count in itertools.count(2)))
-        paths = (folder / f"{name}{ending}.png" for ending in endings)
-        path = next(path for path in paths if not path.exists())
+        path = unused(folder, name, ".png")
         write_bytes(path, png)
     except OSError as error:
         reason = error.strerror or str(error)

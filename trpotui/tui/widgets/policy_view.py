@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import itertools
 import re
 import threading
 from collections.abc import Callable, Sequence
@@ -17,7 +16,7 @@ from textual.dom import NoScreen
 from textual.events import Resize
 from textual.message import Message
 
-from trpotui.durable import write_bytes
+from trpotui.durable import unused, write_bytes
 from trpotui.tui.frames import as_png
 from trpotui.tui.playing import Playing
 from trpotui.tui.scenes import Over, Scene, Trouble
@@ -146,8 +145,7 @@ class PolicyView(Container):
         facts = scene.facts
         stem = f"{facts.environment_id}-seed{facts.seed}-step{facts.step}"
         stem = re.sub(r"[^\w.-]+", "_", stem)
-        names = (f"{stem}{'' if n == 1 else f'-{n}'}.png" for n in itertools.count(1))
-        path = next(path for path in map(Path, names) if not path.exists())
+        path = unused(Path(), stem, ".png")
         try:
             write_bytes(path, as_png(scene.frame))
         except OSError as error:
