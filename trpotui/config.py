@@ -137,6 +137,13 @@ class SharedHyperparameters:
     critic_damping: float = Field(
         default=0.1, gt=0, le=1e6, description="damping of the critic's Gauss-Newton matrix"
     )
+    critic_share: float = Field(
+        default=1.0,
+        gt=0,
+        le=1,
+        description="share of the batch that the Gauss-Newton matrix is made of; the gradient and "
+        "the loss are those of all of it",
+    )
     critic_learning_rate: float = Field(
         default=1e-3, gt=0, le=1, description="learning rate of the critic when it is adam"
     )

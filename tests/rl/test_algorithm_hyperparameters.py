@@ -53,6 +53,7 @@ SHARED = {
     "critic": Knob("adam"),
     "critic_iterations": Knob(1),
     "critic_damping": Knob(1.0),
+    "critic_share": Knob(0.4),
     "critic_learning_rate": Knob(0.02, ADAM),
     "critic_epochs": Knob(3, ADAM),
     "critic_minibatches": Knob(1, ADAM),

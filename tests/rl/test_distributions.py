@@ -165,7 +165,7 @@ def test_small_gaussian_kl_keeps_its_digits(name):
     case = Case(name)
     old = case.parameters(10, 11)
     change = 1e-7 * case.parameters(10, 12)
-    quadratic = 0.5 * (change * case.ours.fisher_product(old, change)).sum(dim=1)
+    quadratic = 0.5 * (change * case.ours.fisher(old)(change)).sum(dim=1)
     torch.testing.assert_close(
         case.ours.kl(old=old, new=old + change), quadratic, rtol=1e-5, atol=0
     )
@@ -198,7 +198,7 @@ def test_score_is_the_gradient_of_the_log_probability(case):
 def dense_fisher(case: Case, parameters: torch.Tensor) -> torch.Tensor:
     """The matrix of `fisher_product` at one sample [1, K]: its products with unit vectors."""
     identity = torch.eye(case.ours.parameter_count)
-    return torch.stack([case.ours.fisher_product(parameters, row[None])[0] for row in identity])
+    return torch.stack([case.ours.fisher(parameters)(row[None])[0] for row in identity])
 
 
 def test_silent_bug_02_fisher_product_is_the_hessian_of_the_kl(case):
@@ -242,9 +242,9 @@ def test_fisher_matrix_is_symmetric_and_has_no_negative_eigenvalue(case):
 
 def test_fisher_products_of_a_batch_are_those_of_its_samples(case):
     parameters, tangents = case.parameters(6, 30), case.parameters(6, 31)
-    together = case.ours.fisher_product(parameters, tangents)
+    together = case.ours.fisher(parameters)(tangents)
     for row in range(6):
-        alone = case.ours.fisher_product(parameters[row : row + 1], tangents[row : row + 1])
+        alone = case.ours.fisher(parameters[row : row + 1])(tangents[row : row + 1])
         torch.testing.assert_close(together[row : row + 1], alone)
 
 
@@ -332,7 +332,7 @@ def test_silent_bug_01_discrete_components_are_summed():
 def test_a_component_moves_nothing_of_another():
     several = MultiCategorical([2, 4, 3])
     parameters = torch.randn(1, 9, generator=torch.Generator().manual_seed(61))
-    dense = torch.stack([several.fisher_product(parameters, row[None])[0] for row in torch.eye(9)])
+    dense = torch.stack([several.fisher(parameters)(row[None])[0] for row in torch.eye(9)])
     blocks = torch.block_diag(torch.ones(2, 2), torch.ones(4, 4), torch.ones(3, 3))
     assert bool((dense[blocks == 0] == 0).all())
     assert bool((dense[blocks == 1] != 0).all())
@@ -371,7 +371,7 @@ def test_extreme_logits_of_several_components_stay_finite(dtype, kind):
     assert float(distribution.entropy(old)) == pytest.approx(
         math.log(2) if kind == "bernoulli" else 0.0
     )
-    product = distribution.fisher_product(old, torch.ones_like(old))
+    product = distribution.fisher(old)(torch.ones_like(old))
     assert bool(torch.isfinite(product).all())
 
 

@@ -15,8 +15,9 @@ from network_samples import make_spec, randomised
 from trpotui.events import RejectReason
 from trpotui.rl.algorithms.ppo import PpoHyperparameters
 from trpotui.rl.first_order import (
+    Minibatch,
     ascending,
-    clipped_surrogate,
+    clipped_slopes,
     minibatches,
     objective_gradient,
     standardized,
@@ -39,6 +40,11 @@ def numerical_gradient(actor, value, *, size=1e-6):
     return torch.tensor(slopes)
 
 
+def clipped_slopes_of(actor, part):
+    log_ratio = actor.distribution.log_prob(actor(part.inputs), part.actions) - part.old_log_prob
+    return clipped_slopes(log_ratio, part.advantages, 0.1)
+
+
 @pytest.mark.usefixtures("float64")
 class TestObjectives:
     """At a policy that has moved on from the one that collected."""
@@ -52,13 +58,9 @@ class TestObjectives:
         actor.parameters.add_(0.1 * torch.randn(len(actor.parameters), generator=generator))
         return actor, batch, old
 
-    def test_clipped_surrogate(self, moved):
+    def test_clipped_surrogate_with_entropy(self, moved):
         actor, batch, old = moved
         old_log_prob = actor.distribution.log_prob(old, batch.actions)
-
-        def clipped(parameters):
-            log_ratio = actor.distribution.log_prob(parameters, batch.actions) - old_log_prob
-            return clipped_surrogate(log_ratio, batch.advantages, 0.1)
 
         def by_hand():
             total = 0.0
@@ -70,9 +72,17 @@ class TestObjectives:
                 total += min(ratio * advantage, min(max(ratio, 0.9), 1.1) * advantage)
             return total / 25
 
-        ours = objective_gradient(actor.linearize(batch.inputs), clipped)
-        torch.testing.assert_close(ours, numerical_gradient(actor, by_hand), rtol=1e-5, atol=1e-8)
-        assert float(clipped(actor(batch.inputs))) == pytest.approx(by_hand())
+        part = Minibatch(batch.inputs, batch.actions, batch.advantages, old, old_log_prob)
+        for entropy_coef in (0.0, 0.3):
+            ours = make_algorithm("ppo", actor, entropy_coef=entropy_coef)._gradient(part, 0.1)
+
+            def objective(entropy_coef=entropy_coef):
+                entropy = actor.distribution.entropy(actor(batch.inputs)).mean()
+                return by_hand() + entropy_coef * float(entropy)
+
+            expected = numerical_gradient(actor, objective)
+            torch.testing.assert_close(ours, expected, rtol=1e-5, atol=1e-8)
+            assert 0 < float((clipped_slopes_of(actor, part) == 0).double().mean()) < 1
 
     def test_silent_bug_02_penalty_pulls_back_to_the_old_policy(self, moved):
         actor, batch, old = moved
@@ -96,21 +106,35 @@ class TestObjectives:
         torch.testing.assert_close(ours, expected, rtol=1e-5, atol=1e-8)
 
 
-class TestClippedSurrogate:
+class TestClippedSlopes:
     @pytest.mark.parametrize(
         ("ratio", "advantage", "expected"),
         [
             (1.0, 2.0, 2.0),
             (1.1, 2.0, 2.2),
-            (1.5, 2.0, 2.4),  # clipped: there is nothing more to gain
+            (1.5, 2.0, 0.0),  # clipped: there is nothing more to gain
             (0.5, 2.0, 1.0),  # not clipped: there is everything to gain back
-            (0.5, -2.0, -1.6),
+            (0.5, -2.0, 0.0),
             (1.5, -2.0, -3.0),
+            (1.5, 0.0, 0.0),
         ],
     )
     def test_by_hand(self, ratio, advantage, expected):
-        value = clipped_surrogate(torch.tensor([math.log(ratio)]), torch.tensor([advantage]), 0.2)
-        assert float(value) == pytest.approx(expected, rel=1e-6)
+        one = clipped_slopes(torch.tensor([math.log(ratio)]), torch.tensor([advantage]), 0.2)
+        assert float(one[0]) == pytest.approx(expected, rel=1e-6)
+
+    def test_against_automatic_differentiation(self):
+        generator = torch.Generator().manual_seed(0)
+        log_ratio = 0.4 * torch.randn(500, generator=generator)
+        advantages = torch.randn(500, generator=generator)
+        with torch.enable_grad():
+            log_ratio.requires_grad_()
+            ratio = log_ratio.exp()
+            kept = torch.minimum(ratio * advantages, ratio.clamp(0.8, 1.2) * advantages)
+            (expected,) = torch.autograd.grad(kept.mean(), log_ratio)
+        ours = clipped_slopes(log_ratio.detach(), advantages, 0.2)
+        torch.testing.assert_close(ours, expected)
+        assert 50 < int((ours == 0).sum()) < 450
 
 
 class TestStandardized:
@@ -134,9 +158,9 @@ class TestMinibatches:
     def test_a_pass_sees_every_sample_once_with_what_belongs_to_it(self):
         actor = make_actor("gaussian")
         batch = make_batch(actor, 20)
-        old = actor(batch.inputs)
+        surrogate = Surrogate(actor, batch, nothing)
         h = self.hyper(normalize_minibatches=False)
-        parts = list(minibatches(batch, old, h, torch.Generator().manual_seed(0)))
+        parts = list(minibatches(batch, surrogate, h, torch.Generator().manual_seed(0)))
         assert [len(part.inputs) for part in parts] == [7, 7, 6]
         order = torch.cat([part.inputs for part in parts])
         rows = [int((batch.inputs == row).all(dim=1).nonzero()) for row in order]
@@ -145,13 +169,15 @@ class TestMinibatches:
         for field in ("actions", "advantages"):
             together = torch.cat([getattr(part, field) for part in parts])
             assert torch.equal(together, getattr(batch, field)[rows])
-        assert torch.equal(torch.cat([part.old for part in parts]), old[rows])
+        assert torch.equal(torch.cat([part.old for part in parts]), surrogate.old[rows])
+        old_log_prob = actor.distribution.log_prob(surrogate.old, batch.actions)[rows]
+        torch.testing.assert_close(torch.cat([part.old_log_prob for part in parts]), old_log_prob)
 
     def test_advantages_of_each_are_standardised_by_themselves(self):
         actor = make_actor("categorical")
         batch = make_batch(actor, 21, advantages=torch.arange(21.0))
         generator = torch.Generator().manual_seed(0)
-        for part in minibatches(batch, actor(batch.inputs), self.hyper(), generator):
+        for part in minibatches(batch, Surrogate(actor, batch, nothing), self.hyper(), generator):
             assert float(part.advantages.mean()) == pytest.approx(0.0, abs=1e-6)
             assert float(part.advantages.std(correction=0)) == pytest.approx(1.0, rel=1e-5)
 
@@ -160,7 +186,9 @@ class TestMinibatches:
         actor = make_actor("categorical")
         batch = make_batch(actor, 30, targets=torch.full((30,), 1e7))
         h = self.hyper(normalize_advantages=standardised)
-        parts = minibatches(batch, actor(batch.inputs), h, torch.Generator().manual_seed(0))
+        parts = minibatches(
+            batch, Surrogate(actor, batch, nothing), h, torch.Generator().manual_seed(0)
+        )
         moved = [bool(part.advantages.any()) for part in parts]
         assert moved == [standardised] * 3  # beside returns of 1e7 a deviation of 1 is nothing
 

@@ -14,13 +14,16 @@ from network_samples import make_spec, randomised
 from torch.autograd import functional
 from torch.func import functional_call
 
+from trpotui.rl import mlp
 from trpotui.rl.acting import ActorArrays
 from trpotui.rl.architecture import LOG_STD_MAX, LOG_STD_MIN
 from trpotui.rl.distributions import Categorical, DiagGaussian
 from trpotui.rl.linearization import FunctionLinearization
+from trpotui.rl.mlp import MLPLinearization
 from trpotui.rl.networks import Actor, numpy_arrays
 
-DEPTHS = [(), (7,), (7, 5), (7, 5, 6)]
+DEPTHS = [(), (7,), (7, 5), (7, 5, 6), (9, 48), (5, 9, 48)]
+"""In the last two, three outputs are few beside the last layer, and products go by unit."""
 KINDS = {
     "categorical": {},
     "clipped logits": {"logit_clip": 0.5},
@@ -104,6 +107,7 @@ def assert_linearization_is_that_of_autograd(network, activation, seed=3):
 
     torch.testing.assert_close(linear.outputs, expected)
     torch.testing.assert_close(network(inputs), expected)
+    torch.testing.assert_close(linear.vjp(cotangents), expected_gradient)
     torch.testing.assert_close(linear.jvp(tangent), expected_change)
     torch.testing.assert_close(linear.vjp(cotangents), expected_gradient)
     assert torch.equal(network.parameters, flat), "a product changed the network"
@@ -145,6 +149,27 @@ class TestLinearization:
         assert_linearization_is_that_of_autograd(
             randomised(make_critic(hidden, activation)), activation
         )
+
+    @pytest.mark.parametrize(
+        ("hidden", "goes"), [((48,), False), ((9, 47), False), ((9, 48), True), ((5, 9, 48), True)]
+    )
+    def test_products_by_unit(self, hidden, goes, monkeypatch):
+        inputs = torch.randn(9, 4, generator=torch.Generator().manual_seed(3))
+        network = randomised(make_actor(hidden))
+        tangent = torch.randn_like(network.parameters)
+        built = []
+        real = MLPLinearization._derivatives_by_unit
+        monkeypatch.setattr(
+            MLPLinearization, "_derivatives_by_unit", lambda self: built.append(1) or real(self)
+        )
+        linear = network.linearize(inputs)
+        by_unit = [linear.jvp(tangent), linear.jvp(2 * tangent) / 2]
+        assert built == [1] * goes  # once for all products
+        monkeypatch.setattr(mlp, "MOST_DERIVATIVES", 9 * sum(hidden) * 3 - 1)
+        plain = network.linearize(inputs).jvp(tangent)
+        assert built == [1] * goes
+        for product in by_unit:
+            torch.testing.assert_close(product, plain)
 
     def test_log_sigma_beyond_its_clamp(self):
         actor = randomised(make_actor(gaussian=True))

@@ -212,7 +212,7 @@ class TestNetworks:
 
         hessian = functional.hessian(kl, actor.parameters)
         vector = random(len(actor.parameters), seed=8)
-        weighted = distribution.fisher_product(linear.outputs, linear.jvp(vector))
+        weighted = distribution.fisher(linear.outputs)(linear.jvp(vector))
         product = linear.vjp(weighted / len(inputs))
         assert torch.allclose(product, hessian @ vector, atol=1e-10)
         assert float(product.norm()) > 1e-2

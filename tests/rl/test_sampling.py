@@ -10,7 +10,7 @@ import torch
 from gymnasium import spaces
 
 from trpotui.rl.distributions import distribution_for
-from trpotui.rl.sampling import mode, sample
+from trpotui.rl.sampling import FEW, mode, sample
 from trpotui.rl.spaces import ActionDecoder
 
 SPACES = [
@@ -46,8 +46,8 @@ class Always:
     def __init__(self, threshold: float) -> None:
         self._threshold = threshold
 
-    def random(self, size):
-        return np.full(size, self._threshold)
+    def random(self, size=None):
+        return self._threshold if size is None else np.full(size, self._threshold)
 
 
 class TestSample:
@@ -102,6 +102,20 @@ class TestSample:
         sample(decoder, logits_of(decoder, 7), rng)
         reference.random((7, *decoder.raw_shape))
         assert rng.bit_generator.state == reference.bit_generator.state
+
+    @pytest.mark.parametrize("choices", [1, 2, 5, FEW])
+    def test_few_rows_are_drawn_as_many_are(self, choices):
+        decoder = ActionDecoder(spaces.Discrete(choices))
+        logits = logits_of(decoder, 400)
+        together = sample(decoder, logits, np.random.default_rng(5))
+        rng = np.random.default_rng(5)
+        assert [sample(decoder, row[None], rng).tolist() for row in logits] == [
+            [action] for action in together.tolist()
+        ]
+        assert len(np.unique(together)) == choices
+        for threshold in (0.0, 1.0):
+            (action,) = sample(decoder, logits[:1], Always(threshold))
+            assert action == (0 if threshold == 0.0 else choices - 1)
 
     def test_a_plain_discrete_policy_draws_what_it_always_drew(self):
         # the very numbers of earlier versions: saved policies play the same episodes

@@ -1116,6 +1116,7 @@ KNOBS = {
     "critic": ("plain", "adam"),
     "critic_iterations": ("plain", 1),
     "critic_damping": ("plain", 1.0),
+    "critic_share": ("plain", 0.25),
     "critic_learning_rate": ("adam", 0.02),
     "critic_epochs": ("adam", 3),
     "critic_minibatches": ("adam", 1),

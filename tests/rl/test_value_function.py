@@ -59,6 +59,18 @@ class TestGaussNewton:
         expected = torch.linalg.solve(matrix, z.T @ targets / count + damping * old)
         torch.testing.assert_close(critic.parameters, expected, rtol=1e-8, atol=1e-10)
 
+    def test_curvature_of_a_part_and_gradient_of_the_whole(self):
+        critic = make_critic(hidden=())
+        inputs, targets = problem(50)
+        old, part = critic.parameters.clone(), inputs[::3]
+        fit_gauss_newton(
+            critic, inputs, targets, iterations=50, damping=1e-2, curvature_inputs=part
+        )
+        z, few = (torch.cat([rows, torch.ones(len(rows), 1)], dim=1) for rows in (inputs, part))
+        downhill = z.T @ (targets - z @ old) / 50
+        step = torch.linalg.solve(few.T @ few / len(few) + 1e-2 * torch.eye(4), downhill)
+        torch.testing.assert_close(critic.parameters, old + step, rtol=1e-8, atol=1e-10)
+
     def test_linear_critic_without_noise_is_solved_by_repeated_steps(self):
         critic = make_critic(hidden=())
         inputs = problem(40)[0]

@@ -63,26 +63,31 @@ class Minibatch:
     """[b]."""
     old: Tensor
     """Distribution parameters [b, K] of the old policy."""
+    old_log_prob: Tensor
+    """Its log-probabilities [b] of the actions."""
 
 
 def minibatches(
-    batch: Batch, old: Tensor, h: MinibatchHyperparameters, generator: torch.Generator
+    batch: Batch, surrogate: Surrogate, h: MinibatchHyperparameters, generator: torch.Generator
 ) -> Iterator[Minibatch]:
     """One shuffled pass over a batch.
 
     Args:
         batch: of the old policy.
-        old: its distribution parameters [B, K].
+        surrogate: of the batch, around the old policy.
         h: how many minibatches, and whether their advantages are centred and scaled.
         generator: shuffles, on the CPU.
     """
     # advantages of deviation 1 are no rounding, whatever they were differences of
     scale = 1.0 if h.normalize_advantages else float(batch.targets.abs().max())
+    old_log_prob = surrogate.old_log_prob.to(surrogate.old.dtype)
     for inputs, rows in split(batch.inputs, h.minibatches, generator):
         advantages = batch.advantages[rows]
         if h.normalize_minibatches:
             advantages = standardized(advantages, scale=scale)
-        yield Minibatch(inputs, batch.actions[rows], advantages, old[rows])
+        yield Minibatch(
+            inputs, batch.actions[rows], advantages, surrogate.old[rows], old_log_prob[rows]
+        )
 
 
 def objective_gradient(linear: Linearization, objective: Callable[[Tensor], Tensor]) -> Tensor:
@@ -101,8 +106,10 @@ def objective_gradient(linear: Linearization, objective: Callable[[Tensor], Tens
     return linear.vjp(cotangents)
 
 
-def clipped_surrogate(log_ratio: Tensor, advantages: Tensor, clip_range: float) -> Tensor:
-    """mean(min(ratio A, clip(ratio, 1 - epsilon, 1 + epsilon) A)) (PPO, equation 7).
+def clipped_slopes(log_ratio: Tensor, advantages: Tensor, clip_range: float) -> Tensor:
+    """Gradient [b] of PPO's clipped surrogate in each log-ratio: ratio A / b, or 0 where clipped.
+
+        mean(min(ratio A, clip(ratio, 1 - epsilon, 1 + epsilon) A))     (PPO, equation 7)
 
     Args:
         log_ratio: log pi_theta(a|s) - log pi_old(a|s) [b].
@@ -110,8 +117,9 @@ def clipped_surrogate(log_ratio: Tensor, advantages: Tensor, clip_range: float) 
         clip_range: epsilon.
     """
     ratio = log_ratio.exp()
-    clipped = ratio.clamp(1.0 - clip_range, 1.0 + clip_range)
-    return torch.minimum(ratio * advantages, clipped * advantages).mean()
+    # clipped where a ratio is outside on the side to which its advantage pulls
+    pulled = (ratio - 1.0) * advantages.sign()
+    return (ratio * advantages).masked_fill_(pulled > clip_range, 0.0).div_(len(advantages))
 
 
 def standardized(advantages: Tensor, *, scale: float) -> Tensor:

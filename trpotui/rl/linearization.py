@@ -4,24 +4,22 @@ Legend: B samples, D inputs, F features, L width of the last hidden layer, A act
 outputs, P parameters; T steps, N environments of sequences.
 
 `jvp` is the product of the Jacobian with a parameter vector, `vjp` that of its transpose with a
-vector of output cotangents. Multi-layer perceptrons are differentiated by hand, from activations
-that are computed once, so the twenty or so products of an update cost two passes each and no graph;
-`FunctionLinearization` serves any network.
+vector of output cotangents. Those of multi-layer perceptrons are in `mlp`; `FunctionLinearization`
+serves any network.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Protocol
 
 import torch
 from torch import Tensor
 
 from trpotui.rl.acting import SDE_VARIANCE_FLOOR
-from trpotui.rl.architecture import LOG_STD_MAX, LOG_STD_MIN, PolicySpec
+from trpotui.rl.architecture import LOG_STD_MAX, LOG_STD_MIN
+from trpotui.rl.mlp import MLPLinearization
 from trpotui.rl.unrolling import Unrolled
-
-Arrays = Mapping[str, Tensor]
 
 
 class Linearization(Protocol):
@@ -35,111 +33,6 @@ class Linearization(Protocol):
 
     def vjp(self, cotangents: Tensor) -> Tensor:
         """Gradient [P] of sum(outputs * cotangents), for cotangents [B, K]."""
-
-
-class MLP:
-    """The affine layers of a network without a feature stage, differentiated by hand.
-
-    Args:
-        named: its arrays, views of one flat vector in which they come first.
-        spec: widths and activation.
-    """
-
-    def __init__(self, named: Arrays, spec: PolicySpec) -> None:
-        self.activation = spec.activation
-        names = [str(index) for index in range(len(spec.hidden_sizes) + 1)]
-        self.layers = [(named[f"{name}.weight"], named[f"{name}.bias"]) for name in names]
-
-    def split(self, vector: Tensor) -> list[tuple[Tensor, Tensor]]:
-        """Weight and bias of every layer as views of a vector [P]."""
-        layers, start = [], 0
-        for weight, bias in self.layers:
-            end = start + weight.numel()
-            layers.append((vector[start:end].view_as(weight), vector[end : end + len(bias)]))
-            start = end + len(bias)
-        if vector.shape != (start,):
-            raise ValueError(f"expected a vector of {start}, got {list(vector.shape)}")
-        return layers
-
-    def __call__(self, inputs: Tensor) -> Tensor:
-        """Outputs [B, K] of inputs [B, D]."""
-        return self.hidden_and_outputs(inputs)[1]
-
-    def linearize(self, inputs: Tensor) -> MLPLinearization:
-        """The network at inputs [B, D], its activations kept."""
-        hidden, outputs = self.hidden_and_outputs(inputs)
-        return MLPLinearization(self, hidden, outputs)
-
-    def hidden_and_outputs(self, inputs: Tensor) -> tuple[list[Tensor], Tensor]:
-        """Inputs of every layer, [B, D] first, and the outputs."""
-        width = self.layers[0][0].shape[1]
-        if inputs.ndim != 2 or inputs.shape[1] != width:
-            raise ValueError(f"inputs must be [B, {width}], got {list(inputs.shape)}")
-        hidden = [inputs]
-        for weight, bias in self.layers[:-1]:
-            pre_activation = torch.addmm(bias, hidden[-1], weight.T)
-            if self.activation == "tanh":
-                hidden.append(pre_activation.tanh_())
-            else:
-                hidden.append(pre_activation.relu_())
-        weight, bias = self.layers[-1]
-        return hidden, torch.addmm(bias, hidden[-1], weight.T)
-
-
-class MLPLinearization:
-    """Jacobian products of an MLP by hand: forward and reverse passes over kept layers."""
-
-    def __init__(self, network: MLP, hidden: list[Tensor], outputs: Tensor) -> None:
-        self._network = network
-        self._hidden = hidden
-        self._size = sum(weight.numel() + len(bias) for weight, bias in network.layers)
-        self.latent = hidden[-1]
-        """What the last affine layer sees [B, L]."""
-        self.outputs = outputs
-        # derivative of each activation from its own value: tanh' = 1 - tanh^2, relu' = [h > 0]
-        self._slopes = [
-            1.0 - h.square() if network.activation == "tanh" else (h > 0).to(h.dtype)
-            for h in hidden[1:]
-        ]
-
-    def jvp(self, tangent: Tensor) -> Tensor:
-        """Change of the outputs [B, K] per unit of a parameter vector [P]."""
-        return self.latent_and_outputs_jvp(tangent)[1]
-
-    def latent_and_outputs_jvp(self, tangent: Tensor) -> tuple[Tensor | None, Tensor]:
-        """The same, behind the change of the latent [B, L]; None where that is the inputs."""
-        change: Tensor | None = None
-        latent: Tensor | None = None
-        layers = zip(self._network.layers, self._network.split(tangent), self._hidden, strict=True)
-        for index, ((weight, _), (weight_tangent, bias_tangent), hidden) in enumerate(layers):
-            moved = torch.addmm(bias_tangent, hidden, weight_tangent.T)
-            if change is not None:
-                moved.addmm_(change, weight.T)
-            latent = change
-            change = moved.mul_(self._slopes[index]) if index < len(self._slopes) else moved
-        assert change is not None
-        return latent, change
-
-    def vjp(self, cotangents: Tensor, latent_cotangents: Tensor | None = None) -> Tensor:
-        """Gradient [P] of sum(outputs * cotangents), for cotangents [B, K].
-
-        Args:
-            cotangents: [B, K].
-            latent_cotangents: [B, L]; adds the gradient of sum(latent * latent_cotangents).
-        """
-        gradient = cotangents.new_empty(self._size)
-        pieces = self._network.split(gradient)
-        flowing = cotangents
-        for index in range(len(pieces) - 1, -1, -1):
-            weight_gradient, bias_gradient = pieces[index]
-            torch.mm(flowing.T, self._hidden[index], out=weight_gradient)
-            torch.sum(flowing, dim=0, out=bias_gradient)
-            if index:
-                flowing = flowing @ self._network.layers[index][0]
-                if latent_cotangents is not None and index == len(pieces) - 1:
-                    flowing += latent_cotangents
-                flowing.mul_(self._slopes[index - 1])
-        return gradient
 
 
 class FunctionLinearization:

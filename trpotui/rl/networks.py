@@ -6,6 +6,7 @@ Legend: B samples, D inputs, F features, L width of the last hidden layer, K out
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 
 import numpy as np
 import torch
@@ -18,18 +19,19 @@ from trpotui.rl.distributions import distribution_for
 from trpotui.rl.first_weights import initialize
 from trpotui.rl.images import image_layout
 from trpotui.rl.linearization import (
-    MLP,
     ActorLinearization,
-    Arrays,
     FunctionLinearization,
     Linearization,
     SdeLinearization,
     UnrolledLinearization,
     sde_variance,
 )
+from trpotui.rl.mlp import MLP
 from trpotui.rl.sequences import Inputs, Sequences
 from trpotui.rl.spaces import ActionDecoder
 from trpotui.rl.unrolling import Unrolled, unroll
+
+Arrays = Mapping[str, Tensor]
 
 
 class Actor:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -58,10 +59,17 @@ class ObservationMoments:
 
     def normalize(self, observations: NDArray[np.float32]) -> NDArray[np.float32]:
         """Standardise and clip rows [N, D]; a feature that never varied is only centred."""
+        scaled = (observations - self.mean) / self._divisor
+        # a step of a few environments is nothing but such trifles: np.clip alone takes as long
+        np.minimum(scaled, self.clip, out=scaled)
+        np.maximum(scaled, -self.clip, out=scaled)
+        return scaled.astype(np.float32)
+
+    @cached_property
+    def _divisor(self) -> NDArray[np.float64]:
         deviation = np.sqrt(self.variance)
         deviation[deviation < LEAST_DEVIATION] = 1.0
-        scaled = (observations - self.mean) / deviation
-        return np.clip(scaled, -self.clip, self.clip).astype(np.float32)
+        return deviation
 
 
 @dataclass(frozen=True, kw_only=True)

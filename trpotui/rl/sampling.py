@@ -5,12 +5,19 @@ Legend: N environments, K outputs, A components of an action, C most choices of 
 
 from __future__ import annotations
 
+import math
+from bisect import bisect_right
+from itertools import accumulate
+
 import numpy as np
 from numpy.typing import NDArray
 
 from trpotui.rl.spaces import ActionDecoder
 
 Float32 = NDArray[np.float32]
+
+FEW = 8
+"""Logits that are drawn from one by one: numpy's calls would cost more than the arithmetic."""
 
 
 def sample(decoder: ActionDecoder, outputs: Float32, rng: np.random.Generator) -> NDArray[np.int64]:
@@ -48,12 +55,23 @@ def mode(decoder: ActionDecoder, outputs: Float32) -> NDArray[np.int64]:
 
 def sample_categorical(logits: Float32, rng: np.random.Generator) -> NDArray[np.int64]:
     """Draw one index per row of logits [N, K] by inverting the cumulative distribution."""
-    weights = np.exp(logits - logits.max(axis=1, keepdims=True))
-    cumulative = np.cumsum(weights, axis=1, dtype=np.float64)
-    thresholds = rng.random(len(logits)) * cumulative[:, -1]
+    if logits.size <= FEW:
+        return np.array([_sample_one(row, rng) for row in logits.tolist()])
+    weights = logits - np.maximum.reduce(logits, axis=1, keepdims=True)
+    np.exp(weights, out=weights)
+    cumulative = np.add.accumulate(weights, axis=1, dtype=np.float64)
+    thresholds = rng.random((len(logits), 1)) * cumulative[:, -1:]
     # the last column is left out: rounding must not produce an index past the end
-    indices: NDArray[np.int64] = (cumulative[:, :-1] <= thresholds[:, None]).sum(axis=1)
+    beyond = cumulative[:, :-1] <= thresholds
+    indices: NDArray[np.int64] = np.add.reduce(beyond, axis=1, dtype=np.int64)
     return indices
+
+
+def _sample_one(logits: list[float], rng: np.random.Generator) -> int:
+    """The same for one row."""
+    largest = max(logits)
+    cumulative = list(accumulate(math.exp(logit - largest) for logit in logits))
+    return bisect_right(cumulative, rng.random() * cumulative[-1], hi=len(cumulative) - 1)
 
 
 def _by_component(decoder: ActionDecoder, outputs: Float32) -> Float32:

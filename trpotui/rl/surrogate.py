@@ -6,12 +6,14 @@ Legend: B samples, K distribution parameters, P actor parameters.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cached_property
 from typing import Literal
 
 import torch
 from torch import Tensor
 
 from trpotui.rl.algorithm import Batch
+from trpotui.rl.distributions import Products
 from trpotui.rl.networks import Actor
 from trpotui.rl.sequences import Inputs
 
@@ -65,6 +67,11 @@ class Surrogate:
         """Distribution parameters [B, K] of the old policy."""
         return self._linear.outputs
 
+    @property
+    def old_log_prob(self) -> Tensor:
+        """Its log-probabilities [B] of the actions, in float64."""
+        return self._old_log_prob
+
     def gradient(self) -> Tensor:
         """g [P]: the policy gradient, since the ratio's gradient is the score at ratio 1."""
         score = self._distribution.score(self._linear.outputs, self._batch.actions)  # [B, K]
@@ -75,8 +82,12 @@ class Surrogate:
         """F v [P] = mean over states of J^T M J v (TRPO, appendix C)."""
         self._interrupt()
         moved = self._fisher.jvp(vector)
-        weighted = self._distribution.fisher_product(self._fisher.outputs, moved)
+        weighted = self._fisher_of_parameters(moved)
         return self._fisher.vjp(weighted.div_(len(weighted)))
+
+    @cached_property
+    def _fisher_of_parameters(self) -> Products:
+        return self._distribution.fisher(self._fisher.outputs)
 
     def kl_and_gain(self, reduction: Reduction = "mean") -> tuple[float, float]:
         """D_KL(old || now) in nats over the whole batch, mean or largest, and L(now) - L(old)."""

@@ -9,7 +9,6 @@ the paper are hyperparameters here; 0, or false, switches each of them off.
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
 from typing import Any, ClassVar
 
 import torch
@@ -23,9 +22,8 @@ from trpotui.rl.first_order import (
     Minibatch,
     MinibatchHyperparameters,
     ascending,
-    clipped_surrogate,
+    clipped_slopes,
     minibatches,
-    objective_gradient,
 )
 from trpotui.rl.networks import Actor, Critic
 from trpotui.rl.optimizers import Adam
@@ -96,11 +94,8 @@ class Ppo:
         epochs, too_far = 0, False
         with ascending(self._actor, self._optimizer, surrogate, interrupt) as ascent:
             while epochs < h.epochs and not too_far:
-                for part in minibatches(batch, surrogate.old, h, self._generator):
-                    linear = self._actor.linearize(part.inputs)
-                    gradient = objective_gradient(
-                        linear, partial(self._objective, part, clip_range)
-                    )
+                for part in minibatches(batch, surrogate, h, self._generator):
+                    gradient = self._gradient(part, clip_range)
                     ascent.step(gradient, learning_rate, h.max_grad_norm)
                 epochs += 1
                 too_far = h.target_kl > 0 and surrogate.kl_and_gain()[0] > h.target_kl
@@ -119,13 +114,15 @@ class Ppo:
             stopped_early=epochs < h.epochs,
         )
 
-    def _objective(self, part: Minibatch, clip_range: float, parameters: Tensor) -> Tensor:
-        """What is maximised, of distribution parameters [b, K]."""
-        distribution = self._actor.distribution
-        old_log_prob = distribution.log_prob(part.old, part.actions)
-        log_ratio = distribution.log_prob(parameters, part.actions) - old_log_prob
-        gain = clipped_surrogate(log_ratio, part.advantages, clip_range)
-        return gain + self.hyperparameters.entropy_coef * distribution.entropy(parameters).mean()
+    def _gradient(self, part: Minibatch, clip_range: float) -> Tensor:
+        """Gradient [P] of what is maximised, on a minibatch."""
+        linear, distribution = self._actor.linearize(part.inputs), self._actor.distribution
+        log_ratio = distribution.log_prob(linear.outputs, part.actions) - part.old_log_prob
+        slopes = clipped_slopes(log_ratio, part.advantages, clip_range)  # in log pi(a|s) [b]
+        cotangents = slopes[:, None] * distribution.score(linear.outputs, part.actions)
+        if weight := self.hyperparameters.entropy_coef / len(slopes):
+            cotangents.add_(distribution.entropy_slopes(linear.outputs), alpha=weight)
+        return linear.vjp(cotangents)
 
     def state(self) -> dict[str, Any]:
         """Both optimisers."""

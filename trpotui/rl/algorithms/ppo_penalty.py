@@ -90,7 +90,7 @@ class PpoPenalty:
         surrogate = Surrogate(self._actor, batch, interrupt)
         with ascending(self._actor, self._optimizer, surrogate, interrupt) as ascent:
             for _ in range(h.epochs):
-                for part in minibatches(batch, surrogate.old, h, self._generator):
+                for part in minibatches(batch, surrogate, h, self._generator):
                     linear = self._actor.linearize(part.inputs)
                     gradient = objective_gradient(linear, partial(self._objective, part))
                     ascent.step(gradient, learning_rate, h.max_grad_norm)
@@ -112,8 +112,7 @@ class PpoPenalty:
     def _objective(self, part: Minibatch, parameters: Tensor) -> Tensor:
         """What is maximised, of distribution parameters [b, K]."""
         distribution = self._actor.distribution
-        old_log_prob = distribution.log_prob(part.old, part.actions)
-        ratio = (distribution.log_prob(parameters, part.actions) - old_log_prob).exp()
+        ratio = (distribution.log_prob(parameters, part.actions) - part.old_log_prob).exp()
         gain = ratio * part.advantages - self._beta * distribution.kl(old=part.old, new=parameters)
         return (gain + self.hyperparameters.entropy_coef * distribution.entropy(parameters)).mean()
 

@@ -1,0 +1,184 @@
+"""Multi-layer perceptrons, differentiated by hand.
+
+Legend: B samples, D inputs, L width of the last hidden layer, K outputs, P parameters.
+
+An update asks a network at a batch for some twenty products with its Jacobian. Activations are
+computed once, so each costs two passes and no graph. Where outputs are few, each product costs one
+pass only: y_k = sum over layers of A_k * (dW h + db), with A_k the derivative of output k in what
+enters a layer, which is computed once as well.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from trpotui.rl.architecture import PolicySpec
+
+Layer = tuple[Tensor, Tensor]
+"""Weight and bias."""
+WIDTH_PER_OUTPUT = 16
+"""Units of the last hidden layer for each output, from which on derivatives by unit pay: they cost
+two elementwise passes an output, and save two matrix products."""
+MOST_DERIVATIVES = 2**25
+"""Numbers that they may take: 128 MiB."""
+
+
+class MLP:
+    """The affine layers of a network without a feature stage.
+
+    Args:
+        named: its arrays, views of one flat vector in which they come first.
+        spec: widths and activation.
+    """
+
+    def __init__(self, named: Mapping[str, Tensor], spec: PolicySpec) -> None:
+        self.activation = spec.activation
+        names = [str(index) for index in range(len(spec.hidden_sizes) + 1)]
+        self.layers = [(named[f"{name}.weight"], named[f"{name}.bias"]) for name in names]
+        self._shapes = [weight.shape for weight, _ in self.layers]
+        self._sizes = [part.numel() for layer in self.layers for part in layer]
+        self.size = sum(self._sizes)
+        """P: elements of the layers."""
+
+    def split(self, vector: Tensor) -> list[Layer]:
+        """Weight and bias of every layer as views of a vector [P]."""
+        if vector.shape != (self.size,):
+            raise ValueError(f"expected a vector of {self.size}, got {list(vector.shape)}")
+        pieces = torch.split(vector, self._sizes)
+        weights = map(Tensor.view, pieces[::2], self._shapes)
+        return list(zip(weights, pieces[1::2], strict=True))
+
+    def __call__(self, inputs: Tensor) -> Tensor:
+        """Outputs [B, K] of inputs [B, D]."""
+        return self.hidden_and_outputs(inputs)[1]
+
+    def linearize(self, inputs: Tensor) -> MLPLinearization:
+        """The network at inputs [B, D], its activations kept."""
+        hidden, outputs = self.hidden_and_outputs(inputs)
+        return MLPLinearization(self, hidden, outputs)
+
+    def hidden_and_outputs(self, inputs: Tensor) -> tuple[list[Tensor], Tensor]:
+        """Inputs of every layer, [B, D] first, and the outputs."""
+        width = self.layers[0][0].shape[1]
+        if inputs.ndim != 2 or inputs.shape[1] != width:
+            raise ValueError(f"inputs must be [B, {width}], got {list(inputs.shape)}")
+        hidden = [inputs]
+        for weight, bias in self.layers[:-1]:
+            pre_activation = torch.addmm(bias, hidden[-1], weight.T)
+            if self.activation == "tanh":
+                hidden.append(tanh_(pre_activation))
+            else:
+                hidden.append(pre_activation.relu_())
+        weight, bias = self.layers[-1]
+        return hidden, torch.addmm(bias, hidden[-1], weight.T)
+
+
+def tanh_(values: Tensor) -> Tensor:
+    """tanh in place; on a CPU by numpy, whose takes a tenth of the time of torch's."""
+    if values.is_cpu:
+        array = values.numpy()
+        np.tanh(array, out=array)
+        return values
+    return values.tanh_()
+
+
+class MLPLinearization:
+    """A network at a batch to first order in its parameters."""
+
+    def __init__(self, network: MLP, hidden: list[Tensor], outputs: Tensor) -> None:
+        self._network = network
+        self._hidden = hidden
+        self.latent = hidden[-1]
+        """What the last affine layer sees [B, L]."""
+        self.outputs = outputs
+        # derivative of each activation from its own value: tanh' = 1 - tanh^2, relu' = [h > 0]
+        self._slopes = [
+            torch.addcmul(h.new_ones(()), h, h, value=-1.0)
+            if network.activation == "tanh"
+            else (h > 0).to(h.dtype)
+            for h in hidden[1:]
+        ]
+        self._by_unit: list[list[Tensor]] | None = None
+
+    def jvp(self, tangent: Tensor) -> Tensor:
+        """Change of the outputs [B, K] per unit of a parameter vector [P]."""
+        if self._by_unit is None and self._pays_by_unit():
+            self._by_unit = self._derivatives_by_unit()
+        if self._by_unit is None:
+            return self.latent_and_outputs_jvp(tangent)[1]
+        *tangents, (weight_tangent, bias_tangent) = self._network.split(tangent)
+        outputs = torch.addmm(bias_tangent, self.latent, weight_tangent.T)
+        for layer, hidden, by_unit in zip(tangents, self._hidden, self._by_unit, strict=False):
+            moved = torch.addmm(layer[1], hidden, layer[0].T)
+            for k, derivatives in enumerate(by_unit):
+                outputs[:, k] += torch.linalg.vecdot(derivatives, moved, dim=1)
+        return outputs
+
+    def latent_and_outputs_jvp(self, tangent: Tensor) -> tuple[Tensor | None, Tensor]:
+        """The same, behind the change of the latent [B, L]; None where that is the inputs."""
+        change: Tensor | None = None
+        latent: Tensor | None = None
+        layers = zip(self._network.layers, self._network.split(tangent), self._hidden, strict=True)
+        for index, ((weight, _), (weight_tangent, bias_tangent), hidden) in enumerate(layers):
+            moved = torch.addmm(bias_tangent, hidden, weight_tangent.T)
+            if change is not None:
+                moved.addmm_(change, weight.T)
+            latent = change
+            change = moved.mul_(self._slopes[index]) if index < len(self._slopes) else moved
+        assert change is not None
+        return latent, change
+
+    def vjp(self, cotangents: Tensor, latent_cotangents: Tensor | None = None) -> Tensor:
+        """Gradient [P] of sum(outputs * cotangents), for cotangents [B, K].
+
+        Args:
+            cotangents: [B, K].
+            latent_cotangents: [B, L]; adds the gradient of sum(latent * latent_cotangents).
+        """
+        gradient = cotangents.new_empty(self._network.size)
+        *pieces, last = self._network.split(gradient)
+        _weigh(cotangents, self.latent, last)
+        if self._by_unit is not None and latent_cotangents is None:
+            for piece, hidden, by_unit in zip(pieces, self._hidden, self._by_unit, strict=False):
+                flowing = by_unit[0] * cotangents[:, :1]
+                for k, derivatives in enumerate(by_unit[1:], start=1):
+                    flowing.addcmul_(derivatives, cotangents[:, k : k + 1])
+                _weigh(flowing, hidden, piece)
+            return gradient
+        flowing = cotangents
+        for index in range(len(pieces) - 1, -1, -1):
+            flowing = flowing @ self._network.layers[index + 1][0]
+            if latent_cotangents is not None and index == len(pieces) - 1:
+                flowing += latent_cotangents
+            flowing.mul_(self._slopes[index])
+            _weigh(flowing, self._hidden[index], pieces[index])
+        return gradient
+
+    def _pays_by_unit(self) -> bool:
+        """Whether products with derivatives by unit are cheaper than passes through all layers."""
+        outputs = self.outputs.shape[1]
+        if len(self._slopes) < 2 or outputs * WIDTH_PER_OUTPUT > self.latent.shape[1]:
+            return False
+        return outputs * sum(slopes.numel() for slopes in self._slopes) <= MOST_DERIVATIVES
+
+    def _derivatives_by_unit(self) -> list[list[Tensor]]:
+        """Of each output in what enters each hidden layer [B, width], layer by layer."""
+        weights = [weight for weight, _ in self._network.layers]
+        derivatives = [weights[-1][:, None] * self._slopes[-1]]  # [K, 1, L] * [B, L]
+        for weight, slopes in zip(weights[-2:0:-1], self._slopes[-2::-1], strict=True):
+            derivatives.append((derivatives[-1] @ weight).mul_(slopes))
+        return [list(layer) for layer in reversed(derivatives)]
+
+
+def _weigh(flowing: Tensor, hidden: Tensor, layer: Layer) -> None:
+    """Write the gradient of a layer with cotangents [B, n] of its outputs and inputs [B, m]."""
+    weight, bias = layer
+    torch.sum(flowing, dim=0, out=bias)
+    if hidden.shape[1] < flowing.shape[1]:  # matrix libraries are slow at few columns, not at rows
+        weight.copy_((hidden.T @ flowing).T)
+    else:
+        torch.mm(flowing.T, hidden, out=weight)
