@@ -18,7 +18,7 @@ from trpotui.rl import mlp
 from trpotui.rl.acting import ActorArrays
 from trpotui.rl.architecture import LOG_STD_MAX, LOG_STD_MIN
 from trpotui.rl.distributions import Categorical, DiagGaussian
-from trpotui.rl.linearization import FunctionLinearization
+from trpotui.rl.linearization import FunctionLinearization, JoinedLinearization
 from trpotui.rl.mlp import MLPLinearization
 from trpotui.rl.networks import Actor, numpy_arrays
 
@@ -170,6 +170,16 @@ class TestLinearization:
         assert built == [1] * goes
         for product in by_unit:
             torch.testing.assert_close(product, plain)
+
+    @pytest.mark.parametrize("kind", KINDS)
+    @pytest.mark.parametrize("hidden", [(), (7, 5), (9, 48)])
+    def test_large_batches_go_part_by_part(self, kind, hidden, monkeypatch):
+        actor = randomised(make_actor(hidden, **KINDS[kind]))
+        monkeypatch.setattr(mlp, "IN_CACHE", 200)  # parts of 4 rows for a layer of 48
+        assert_linearization_is_that_of_autograd(actor, "tanh")
+        assert_linearization_is_that_of_autograd(randomised(make_critic(hidden)), "tanh")
+        linear = actor.linearize(torch.zeros(9, 4))
+        assert isinstance(linear, JoinedLinearization) == (hidden == (9, 48))
 
     def test_log_sigma_beyond_its_clamp(self):
         actor = randomised(make_actor(gaussian=True))

@@ -10,7 +10,7 @@ serves any network.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Protocol
 
 import torch
@@ -33,6 +33,33 @@ class Linearization(Protocol):
 
     def vjp(self, cotangents: Tensor) -> Tensor:
         """Gradient [P] of sum(outputs * cotangents), for cotangents [B, K]."""
+
+
+class JoinedLinearization:
+    """A network at a batch, from what it is at parts of it."""
+
+    def __init__(self, parts: Sequence[Linearization]) -> None:
+        self._parts = parts
+        self._rows = [len(part.outputs) for part in parts]
+        self.outputs = torch.cat([part.outputs for part in parts])
+
+    def jvp(self, tangent: Tensor) -> Tensor:
+        """Change of the outputs [B, K] per unit of a parameter vector [P]."""
+        return torch.cat([part.jvp(tangent) for part in self._parts])
+
+    def vjp(self, cotangents: Tensor) -> Tensor:
+        """Gradient [P] of sum(outputs * cotangents), for cotangents [B, K]."""
+        pieces = zip(self._parts, torch.split_with_sizes(cotangents, self._rows), strict=True)
+        first, *rest = (part.vjp(piece) for part, piece in pieces)
+        for gradient in rest:
+            first.add_(gradient)
+        return first
+
+
+def joined(parts: Iterable[Linearization]) -> Linearization:
+    """Of parts of a batch, in their order; at least one."""
+    first, *rest = parts
+    return JoinedLinearization([first, *rest]) if rest else first
 
 
 class FunctionLinearization:

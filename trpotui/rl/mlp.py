@@ -23,6 +23,8 @@ Layer = tuple[Tensor, Tensor]
 WIDTH_PER_OUTPUT = 16
 """Units of the last hidden layer for each output, from which on derivatives by unit pay: they cost
 two elementwise passes an output, and save two matrix products."""
+IN_CACHE = 2**17
+"""Numbers of a layer that one core keeps at hand from one operation to the next: 512 KiB."""
 MOST_DERIVATIVES = 2**25
 """Numbers that they may take: 128 MiB."""
 
@@ -43,18 +45,32 @@ class MLP:
         self._sizes = [part.numel() for layer in self.layers for part in layer]
         self.size = sum(self._sizes)
         """P: elements of the layers."""
+        self._width = max(weight.shape[0] for weight, _ in self.layers)
 
     def split(self, vector: Tensor) -> list[Layer]:
         """Weight and bias of every layer as views of a vector [P]."""
         if vector.shape != (self.size,):
             raise ValueError(f"expected a vector of {self.size}, got {list(vector.shape)}")
-        pieces = torch.split(vector, self._sizes)
+        pieces = torch.split_with_sizes(vector, self._sizes)
         weights = map(Tensor.view, pieces[::2], self._shapes)
         return list(zip(weights, pieces[1::2], strict=True))
 
+    def in_cache(self, inputs: Tensor) -> tuple[Tensor, ...]:
+        """Rows [B, D] in parts that are small enough to be quick: by a third for wide layers.
+
+        Raises:
+            ValueError: they are not [B, D].
+        """
+        features = self.layers[0][0].shape[1]
+        if inputs.ndim != 2 or inputs.shape[1] != features:
+            raise ValueError(f"inputs must be [B, {features}], got {list(inputs.shape)}")
+        if not inputs.is_cpu:
+            return (inputs,)
+        return torch.split(inputs, max(IN_CACHE * torch.get_num_threads() // self._width, 1))
+
     def __call__(self, inputs: Tensor) -> Tensor:
         """Outputs [B, K] of inputs [B, D]."""
-        return self.hidden_and_outputs(inputs)[1]
+        return torch.cat([self.hidden_and_outputs(rows)[1] for rows in self.in_cache(inputs)])
 
     def linearize(self, inputs: Tensor) -> MLPLinearization:
         """The network at inputs [B, D], its activations kept."""
@@ -63,9 +79,6 @@ class MLP:
 
     def hidden_and_outputs(self, inputs: Tensor) -> tuple[list[Tensor], Tensor]:
         """Inputs of every layer, [B, D] first, and the outputs."""
-        width = self.layers[0][0].shape[1]
-        if inputs.ndim != 2 or inputs.shape[1] != width:
-            raise ValueError(f"inputs must be [B, {width}], got {list(inputs.shape)}")
         hidden = [inputs]
         for weight, bias in self.layers[:-1]:
             pre_activation = torch.addmm(bias, hidden[-1], weight.T)

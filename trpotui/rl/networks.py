@@ -24,6 +24,7 @@ from trpotui.rl.linearization import (
     Linearization,
     SdeLinearization,
     UnrolledLinearization,
+    joined,
     sde_variance,
 )
 from trpotui.rl.mlp import MLP
@@ -81,10 +82,12 @@ class Actor:
 
     def __call__(self, inputs: Inputs) -> Tensor:
         """Distribution parameters [B, K]."""
-        if self.spec.network == "mlp":
-            hidden, outputs = self._mlp.hidden_and_outputs(rows_of(inputs))
-            return self._of_outputs(outputs, hidden[-1], self.log_std)
-        return self._function(self.parameters, inputs)
+        if self.spec.network != "mlp":
+            return self._function(self.parameters, inputs)
+        parts = map(self._mlp.hidden_and_outputs, self._mlp.in_cache(rows_of(inputs)))
+        return torch.cat(
+            [self._of_outputs(outputs, hidden[-1], self.log_std) for hidden, outputs in parts]
+        )
 
     def linearize(self, inputs: Inputs) -> Linearization:
         """The actor at a batch, ready for Jacobian products."""
@@ -93,7 +96,10 @@ class Actor:
             return UnrolledLinearization(unrolled, inputs.valid, self._head, self.parameters)
         if self.spec.network != "mlp":
             return FunctionLinearization(lambda p: self._function(p, inputs), self.parameters)
-        network = self._mlp.linearize(rows_of(inputs))
+        return joined(map(self._linearize_mlp, self._mlp.in_cache(rows_of(inputs))))
+
+    def _linearize_mlp(self, inputs: Tensor) -> Linearization:
+        network = self._mlp.linearize(inputs)
         if self._exploration == "gsde" and self.log_std is not None:
             return SdeLinearization(network, self.log_std)
         passes = None
@@ -176,7 +182,7 @@ class Critic:
             unrolled = unrolled_cell(self.named, self.spec, inputs, "critic")
             return UnrolledLinearization(unrolled, inputs.valid, self._head, self.parameters)
         if self.spec.network == "mlp":
-            return self._mlp.linearize(rows_of(inputs))
+            return joined(map(self._mlp.linearize, self._mlp.in_cache(rows_of(inputs))))
         return FunctionLinearization(lambda p: self._function(p, inputs), self.parameters)
 
     def along(self, rows: Tensor, starts: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
