@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from trpotui.rl.architecture import PolicySpec
+from trpotui.rl.matrix_products import affine, outer, times
 
 Layer = tuple[Tensor, Tensor]
 """Weight and bias."""
@@ -81,7 +82,7 @@ class MLP:
         """Inputs of every layer, [B, D] first, and the outputs."""
         hidden = [inputs]
         for weight, bias in self.layers[:-1]:
-            pre_activation = torch.addmm(bias, hidden[-1], weight.T)
+            pre_activation = affine(hidden[-1], weight, bias)
             if self.activation == "tanh":
                 hidden.append(tanh_(pre_activation))
             else:
@@ -126,7 +127,7 @@ class MLPLinearization:
         *tangents, (weight_tangent, bias_tangent) = self._network.split(tangent)
         outputs = torch.addmm(bias_tangent, self.latent, weight_tangent.T)
         for layer, hidden, by_unit in zip(tangents, self._hidden, self._by_unit, strict=False):
-            moved = torch.addmm(layer[1], hidden, layer[0].T)
+            moved = affine(hidden, *layer)
             for k, derivatives in enumerate(by_unit):
                 outputs[:, k] += torch.linalg.vecdot(derivatives, moved, dim=1)
         return outputs
@@ -137,9 +138,9 @@ class MLPLinearization:
         latent: Tensor | None = None
         layers = zip(self._network.layers, self._network.split(tangent), self._hidden, strict=True)
         for index, ((weight, _), (weight_tangent, bias_tangent), hidden) in enumerate(layers):
-            moved = torch.addmm(bias_tangent, hidden, weight_tangent.T)
+            moved = affine(hidden, weight_tangent, bias_tangent)
             if change is not None:
-                moved.addmm_(change, weight.T)
+                moved += times(change, weight.T)
             latent = change
             change = moved.mul_(self._slopes[index]) if index < len(self._slopes) else moved
         assert change is not None
@@ -164,7 +165,7 @@ class MLPLinearization:
             return gradient
         flowing = cotangents
         for index in range(len(pieces) - 1, -1, -1):
-            flowing = flowing @ self._network.layers[index + 1][0]
+            flowing = times(flowing, self._network.layers[index + 1][0])
             if latent_cotangents is not None and index == len(pieces) - 1:
                 flowing += latent_cotangents
             flowing.mul_(self._slopes[index])
@@ -183,7 +184,7 @@ class MLPLinearization:
         weights = [weight for weight, _ in self._network.layers]
         derivatives = [weights[-1][:, None] * self._slopes[-1]]  # [K, 1, L] * [B, L]
         for weight, slopes in zip(weights[-2:0:-1], self._slopes[-2::-1], strict=True):
-            derivatives.append((derivatives[-1] @ weight).mul_(slopes))
+            derivatives.append(times(derivatives[-1], weight).mul_(slopes))
         return [list(layer) for layer in reversed(derivatives)]
 
 
@@ -191,7 +192,4 @@ def _weigh(flowing: Tensor, hidden: Tensor, layer: Layer) -> None:
     """Write the gradient of a layer with cotangents [B, n] of its outputs and inputs [B, m]."""
     weight, bias = layer
     torch.sum(flowing, dim=0, out=bias)
-    if hidden.shape[1] < flowing.shape[1]:  # matrix libraries are slow at few columns, not at rows
-        weight.copy_((hidden.T @ flowing).T)
-    else:
-        torch.mm(flowing.T, hidden, out=weight)
+    outer(flowing, hidden, out=weight)

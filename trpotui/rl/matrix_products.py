@@ -1,0 +1,64 @@
+"""Matrix products at the speed of the processor, whoever made it.
+
+Legend: B samples, n and m widths of layers.
+
+torch multiplies float32 matrices by Intel's library, which on processors of others uses half the
+width of their registers. oneDNN, which torch brings along for its compiler, does not: products of
+64 by 64 and more take half the time there. It is asked where it is present and the product is large
+enough to make up for the longer call.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+LEAST_WIDTH, LEAST_PRODUCTS = 32, 2**20
+"""Smallest n and m, and multiplications, from which on oneDNN is quicker."""
+
+
+def _has_onednn() -> bool:
+    return torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_linear_pointwise")  # type: ignore[no-untyped-call]
+
+
+ONEDNN = _has_onednn()
+
+
+def affine(inputs: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    """Inputs W^T + b [B, n], for inputs [B, m], W [n, m] and b [n]."""
+    if _pays(inputs, weight):
+        return _linear(inputs, weight, bias)
+    return torch.addmm(bias, inputs, weight.T)
+
+
+def times(flowing: Tensor, weight: Tensor) -> Tensor:
+    """Flowing W [..., m], for flowing [..., n] and W [n, m]."""
+    if _pays(flowing, weight):
+        return _linear(flowing, weight.T, None)
+    return flowing @ weight
+
+
+def outer(flowing: Tensor, inputs: Tensor, *, out: Tensor) -> None:
+    """Sum over samples of flowing inputs^T into `out` [n, m], for [B, n] and [B, m]."""
+    if _pays(inputs, out):
+        out.copy_(_linear(flowing.T, inputs.T, None))
+    elif inputs.shape[1] < flowing.shape[1]:  # few columns cost more than few rows
+        out.copy_((inputs.T @ flowing).T)
+    else:
+        torch.mm(flowing.T, inputs, out=out)
+
+
+def _pays(samples: Tensor, weight: Tensor) -> bool:
+    n, m = weight.shape
+    return (
+        ONEDNN
+        and min(n, m) >= LEAST_WIDTH
+        and samples.numel() // samples.shape[-1] * n * m >= LEAST_PRODUCTS
+        and samples.is_cpu
+        and samples.dtype == torch.float32
+    )
+
+
+def _linear(inputs: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    product: Tensor = torch.ops.mkldnn._linear_pointwise(inputs, weight, bias, "none", [], "")
+    return product
