@@ -81,32 +81,32 @@ class Categorical:
     def log_prob(self, parameters: Tensor, actions: Tensor) -> Tensor:
         """Log-probabilities [B] of indices [B]."""
         _check_actions(parameters, actions, ())
-        log_probabilities = torch.log_softmax(parameters, dim=1)
+        log_probabilities = _log_softmax(parameters)
         return log_probabilities.gather(1, actions[:, None])[:, 0]
 
     def score(self, parameters: Tensor, actions: Tensor) -> Tensor:
         """onehot(a) - p [B, n]."""
         _check_actions(parameters, actions, ())
-        score = torch.log_softmax(parameters, dim=1).exp_().neg_()
+        score = _log_softmax(parameters).exp_().neg_()
         return score.scatter_add_(1, actions[:, None], torch.ones_like(score[:, :1]))
 
     def entropy(self, parameters: Tensor) -> Tensor:
         """Entropies [B], between 0 and log n."""
-        log_probabilities = torch.log_softmax(parameters, dim=1)
+        log_probabilities = _log_softmax(parameters)
         return -(log_probabilities.exp() * log_probabilities).sum(dim=1)
 
     def entropy_slopes(self, parameters: Tensor) -> Tensor:
         """-p (log p + entropy) [B, n]."""
-        return _entropy_slopes(torch.log_softmax(parameters, dim=1))
+        return _entropy_slopes(_log_softmax(parameters))
 
     def kl(self, *, old: Tensor, new: Tensor) -> Tensor:
         """Sum over actions of p_old (log p_old - log p_new) [B]."""
-        log_old = torch.log_softmax(old, dim=1)
-        return (log_old.exp() * (log_old - torch.log_softmax(new, dim=1))).sum(dim=1)
+        log_old = _log_softmax(old)
+        return (log_old.exp() * (log_old - _log_softmax(new))).sum(dim=1)
 
     def fisher(self, parameters: Tensor) -> Products:
         """v to (diag p - p p^T) v [B, n]."""
-        probabilities = torch.log_softmax(parameters, dim=1).exp_()  # quicker than softmax
+        probabilities = _log_softmax(parameters).exp_()
 
         def product(tangents: Tensor) -> Tensor:
             weighted = probabilities * tangents
@@ -312,6 +312,11 @@ def distribution_for(decoder: ActionDecoder) -> Distribution:
             return Bernoulli(decoder.size)
         case "gaussian":
             return DiagGaussian(decoder.size)
+
+
+def _log_softmax(logits: Tensor) -> Tensor:
+    """Log-probabilities [B, n] of logits [B, n], whose n are few: torch is quick along the B."""
+    return torch.log_softmax(logits.T, dim=0).T
 
 
 def _entropy_slopes(log_probabilities: Tensor) -> Tensor:

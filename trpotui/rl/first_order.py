@@ -82,12 +82,12 @@ def minibatches(
     scale = 1.0 if h.normalize_advantages else float(batch.targets.abs().max())
     old_log_prob = surrogate.old_log_prob.to(surrogate.old.dtype)
     for inputs, rows in split(batch.inputs, h.minibatches, generator):
-        advantages = batch.advantages[rows]
+        advantages = batch.advantages.index_select(0, rows)
         if h.normalize_minibatches:
             advantages = standardized(advantages, scale=scale)
-        yield Minibatch(
-            inputs, batch.actions[rows], advantages, surrogate.old[rows], old_log_prob[rows]
-        )
+        of_all = (batch.actions, surrogate.old, old_log_prob)
+        actions, old, log_prob = (values.index_select(0, rows) for values in of_all)
+        yield Minibatch(inputs, actions, advantages, old, log_prob)
 
 
 def objective_gradient(linear: Linearization, objective: Callable[[Tensor], Tensor]) -> Tensor:

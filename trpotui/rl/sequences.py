@@ -62,7 +62,7 @@ def split(
     if isinstance(inputs, Tensor):
         order = torch.randperm(len(inputs), generator=generator).to(inputs.device)
         for rows in order.chunk(parts):
-            yield inputs[rows], rows
+            yield inputs.index_select(0, rows), rows
         return
     numbers = torch.full(inputs.valid.shape, -1, device=inputs.valid.device)
     numbers[inputs.valid] = torch.arange(len(inputs), device=inputs.valid.device)
@@ -86,5 +86,5 @@ def share_of(inputs: Inputs, share: float, generator: torch.Generator) -> Inputs
     count = len(inputs) if isinstance(inputs, Tensor) else inputs.valid.shape[1]
     order = torch.randperm(count, generator=generator)[: max(round(share * count), 1)]
     if isinstance(inputs, Tensor):
-        return inputs[order.to(inputs.device)]
+        return inputs.index_select(0, order.to(inputs.device))
     return inputs.columns(order.to(inputs.valid.device))

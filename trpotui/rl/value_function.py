@@ -129,10 +129,10 @@ def fit_adam(
         interrupt()
         for part, rows in split(inputs, minibatches, generator):
             linear = critic.linearize(part)
-            values = linear.outputs[:, 0]
-            errors = values - targets[rows]
+            values, aims = linear.outputs[:, 0], targets.index_select(0, rows)
+            errors = values - aims
             if value_clip and old_values is not None:
-                errors = clipped_errors(values, targets[rows], old_values[rows], value_clip)
+                errors = clipped_errors(values, aims, old_values[rows], value_clip)
             gradient = linear.vjp(errors.div_(len(rows))[:, None])
             optimizer.step(shortened(gradient, max_grad_norm), learning_rate=learning_rate)
     loss = float((targets - critic(inputs)[:, 0]).square().mean())
