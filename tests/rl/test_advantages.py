@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from unittest.mock import patch
+
 import gymnasium
 import numpy as np
 import pytest
@@ -11,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
+from trpotui.rl import advantages as module
 from trpotui.rl.advantages import (
     estimate,
     explained_variance,
@@ -26,6 +29,8 @@ from trpotui.rl.environments import BatchedEnvironment
 from trpotui.rl.rollout import Rollout
 from trpotui.rl.spaces import ActionDecoder
 
+FORMS = [0, module.FEW]
+"""Environments up to which sums go along all steps at once: none, and as it is."""
 QUICK = settings(max_examples=60, deadline=None, database=None)
 
 
@@ -61,17 +66,19 @@ def experience(draw):
     }
 
 
-def advantages_of(data, lam):
+def advantages_of(data, lam, few=module.FEW):
     rest = {key: data[key] for key in ("terminated", "ended", "gamma")}
-    return gae(data["rewards"], data["values"], data["next_values"], **rest, lam=lam)
+    with patch.object(module, "FEW", few):
+        return gae(data["rewards"], data["values"], data["next_values"], **rest, lam=lam)
 
 
 class TestGae:
+    @pytest.mark.parametrize("few", FORMS)
     @QUICK
     @given(experience(), st.sampled_from([0.0, 0.5, 0.95, 1.0]))
-    def test_silent_bug_07_is_the_sum_that_defines_it(self, data, lam):
+    def test_silent_bug_07_is_the_sum_that_defines_it(self, few, data, lam):
         np.testing.assert_allclose(
-            advantages_of(data, lam), definition(**data, lam=lam), rtol=1e-10, atol=1e-10
+            advantages_of(data, lam, few), definition(**data, lam=lam), rtol=1e-10, atol=1e-10
         )
 
     @QUICK
@@ -93,18 +100,19 @@ class TestGae:
             total += 0.9 ** (6 - t) * values[6, 0]
             assert advantages[t, 0] == pytest.approx(total - values[t, 0])
 
+    @pytest.mark.parametrize("few", FORMS)
     @QUICK
     @given(experience(), st.sampled_from([0.5, 1.0]), st.data())
-    def test_silent_bug_07_later_episode_never_changes_an_earlier_one(self, data, lam, drawn):
+    def test_silent_bug_07_later_episode_never_changes_an_earlier_one(self, few, data, lam, drawn):
         steps = len(data["rewards"])
         end = drawn.draw(st.integers(0, steps - 1))
         data["ended"][end] = True
-        before = advantages_of(data, lam)
+        before = advantages_of(data, lam, few)
         for name, change in (("rewards", 1000.0), ("values", 500.0), ("next_values", 1000.0)):
             data[name][end + 1 :] += change
         data["terminated"][end + 1 :] = ~data["terminated"][end + 1 :]
         data["ended"][end + 1 :] |= data["terminated"][end + 1 :]
-        after = advantages_of(data, lam)
+        after = advantages_of(data, lam, few)
         assert np.array_equal(before[: end + 1], after[: end + 1])
         assert steps == end + 1 or not np.array_equal(before, after)
 
@@ -188,12 +196,15 @@ class TestEstimators:
         expected = with_bootstrap(data, most=1)
         np.testing.assert_allclose(td(*arrays_, **rest), expected, rtol=1e-10, atol=1e-10)
 
+    @pytest.mark.parametrize("few", FORMS)
     @QUICK
     @given(experience())
-    def test_monte_carlo_is_the_sum_that_defines_it(self, data):
+    def test_monte_carlo_is_the_sum_that_defines_it(self, few, data):
         arrays_, rest = parts(data)
         expected = with_bootstrap(data, most=10**6)
-        np.testing.assert_allclose(monte_carlo(*arrays_, **rest), expected, rtol=1e-9, atol=1e-9)
+        with patch.object(module, "FEW", few):
+            ours = monte_carlo(*arrays_, **rest)
+        np.testing.assert_allclose(ours, expected, rtol=1e-9, atol=1e-9)
         # within an episode, what a row leads to is what the next one starts from
         inside = ~data["ended"][:-1]
         data["next_values"][:-1][inside] = data["values"][1:][inside]

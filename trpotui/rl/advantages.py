@@ -23,6 +23,9 @@ Floats = NDArray[np.floating[Any]]
 Bools = NDArray[np.bool_]
 Estimator = Literal["gae", "td", "n_step", "monte_carlo"]
 
+FEW = 256
+"""Environments up to which a call for each step costs more than the arithmetic."""
+
 
 def estimate(
     estimator: Estimator,
@@ -84,11 +87,8 @@ def gae(
     Raises:
         ValueError: the arrays are not all [T, N].
     """
-    advantages = td(rewards, values, next_values, terminated=terminated, ended=ended, gamma=gamma)
-    carry = (gamma * lam) * ~ended
-    for t in range(len(rewards) - 2, -1, -1):
-        advantages[t] += carry[t] * advantages[t + 1]
-    return advantages
+    deltas = td(rewards, values, next_values, terminated=terminated, ended=ended, gamma=gamma)
+    return _sums_from_behind(deltas, gamma * lam, ended)
 
 
 def td(
@@ -178,10 +178,37 @@ def monte_carlo(
     targets = _one_step_targets(
         rewards, values, next_values, terminated=terminated, ended=ended, gamma=gamma
     )
-    for t in range(len(rewards) - 2, -1, -1):
-        targets[t] = np.where(ended[t], targets[t], rewards[t] + gamma * targets[t + 1])
-    advantages: Floats = targets - values
+    received = np.where(ended, targets, rewards)
+    received[-1:] = targets[-1:]
+    advantages: Floats = _sums_from_behind(received, gamma, ended) - values
     return advantages
+
+
+def _sums_from_behind(terms: Floats, factor: float, ended: Bools) -> Floats:
+    """S_t = terms_t + factor (1 - ended_t) S_{t+1}, with S_T = 0.
+
+    Of few environments in log2(T) operations along all steps: after the k-th, every sum holds the
+    2^k terms from its own on (Hillis and Steele 1986). Of many, step by step.
+
+    Args:
+        terms: [T, N]; may be overwritten.
+        factor: of what follows.
+        ended: [T, N].
+
+    Returns:
+        Sums [T, N].
+    """
+    factors: Floats = np.asarray(factor, dtype=terms.dtype) * ~ended
+    if terms.shape[1] > FEW:
+        for t in range(len(terms) - 2, -1, -1):
+            terms[t] += factors[t] * terms[t + 1]
+        return terms
+    reach = 1
+    while reach < len(terms):
+        terms[:-reach] += factors[:-reach] * terms[reach:]
+        factors[:-reach] *= factors[reach:]
+        reach *= 2
+    return terms
 
 
 def _one_step_targets(
