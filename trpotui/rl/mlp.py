@@ -26,8 +26,8 @@ WIDTH_PER_OUTPUT = 16
 two elementwise passes an output, and save two matrix products."""
 IN_CACHE = 2**17
 """Numbers of a layer that one core keeps at hand from one operation to the next: 512 KiB."""
-MOST_DERIVATIVES = 2**25
-"""Numbers that they may take: 128 MiB."""
+MOST_DERIVATIVES = 2**26
+"""Numbers that they may take for a batch: 256 MiB."""
 
 
 class MLP:
@@ -73,10 +73,10 @@ class MLP:
         """Outputs [B, K] of inputs [B, D]."""
         return torch.cat([self.hidden_and_outputs(rows)[1] for rows in self.in_cache(inputs)])
 
-    def linearize(self, inputs: Tensor) -> MLPLinearization:
-        """The network at inputs [B, D], its activations kept."""
-        hidden, outputs = self.hidden_and_outputs(inputs)
-        return MLPLinearization(self, hidden, outputs)
+    def linearize(self, inputs: Tensor) -> list[MLPLinearization]:
+        """The network at parts of the inputs [B, D], its activations kept."""
+        parts = map(self.hidden_and_outputs, self.in_cache(inputs))
+        return [MLPLinearization(self, *part, batch=len(inputs)) for part in parts]
 
     def hidden_and_outputs(self, inputs: Tensor) -> tuple[list[Tensor], Tensor]:
         """Inputs of every layer, [B, D] first, and the outputs."""
@@ -101,10 +101,18 @@ def tanh_(values: Tensor) -> Tensor:
 
 
 class MLPLinearization:
-    """A network at a batch to first order in its parameters."""
+    """A network at some rows of a batch, to first order in its parameters.
 
-    def __init__(self, network: MLP, hidden: list[Tensor], outputs: Tensor) -> None:
+    Args:
+        network: whose layers are read again for each product.
+        hidden: inputs of every layer [b, ...].
+        outputs: [b, K].
+        batch: B, rows of the whole batch.
+    """
+
+    def __init__(self, network: MLP, hidden: list[Tensor], outputs: Tensor, *, batch: int) -> None:
         self._network = network
+        self._batch = batch
         self._hidden = hidden
         self.latent = hidden[-1]
         """What the last affine layer sees [B, L]."""
@@ -177,7 +185,8 @@ class MLPLinearization:
         outputs = self.outputs.shape[1]
         if len(self._slopes) < 2 or outputs * WIDTH_PER_OUTPUT > self.latent.shape[1]:
             return False
-        return outputs * sum(slopes.numel() for slopes in self._slopes) <= MOST_DERIVATIVES
+        units = sum(slopes.shape[1] for slopes in self._slopes)
+        return outputs * units * self._batch <= MOST_DERIVATIVES
 
     def _derivatives_by_unit(self) -> list[list[Tensor]]:
         """Of each output in what enters each hidden layer [B, width], layer by layer."""

@@ -27,7 +27,7 @@ from trpotui.rl.linearization import (
     joined,
     sde_variance,
 )
-from trpotui.rl.mlp import MLP
+from trpotui.rl.mlp import MLP, MLPLinearization
 from trpotui.rl.sequences import Inputs, Sequences
 from trpotui.rl.spaces import ActionDecoder
 from trpotui.rl.unrolling import Unrolled, unroll
@@ -96,10 +96,9 @@ class Actor:
             return UnrolledLinearization(unrolled, inputs.valid, self._head, self.parameters)
         if self.spec.network != "mlp":
             return FunctionLinearization(lambda p: self._function(p, inputs), self.parameters)
-        return joined(map(self._linearize_mlp, self._mlp.in_cache(rows_of(inputs))))
+        return joined(map(self._linearization, self._mlp.linearize(rows_of(inputs))))
 
-    def _linearize_mlp(self, inputs: Tensor) -> Linearization:
-        network = self._mlp.linearize(inputs)
+    def _linearization(self, network: MLPLinearization) -> Linearization:
         if self._exploration == "gsde" and self.log_std is not None:
             return SdeLinearization(network, self.log_std)
         passes = None
@@ -182,7 +181,7 @@ class Critic:
             unrolled = unrolled_cell(self.named, self.spec, inputs, "critic")
             return UnrolledLinearization(unrolled, inputs.valid, self._head, self.parameters)
         if self.spec.network == "mlp":
-            return joined(map(self._mlp.linearize, self._mlp.in_cache(rows_of(inputs))))
+            return joined(self._mlp.linearize(rows_of(inputs)))
         return FunctionLinearization(lambda p: self._function(p, inputs), self.parameters)
 
     def along(self, rows: Tensor, starts: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
