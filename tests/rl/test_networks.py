@@ -22,7 +22,7 @@ from trpotui.rl.linearization import FunctionLinearization, JoinedLinearization
 from trpotui.rl.mlp import MLPLinearization
 from trpotui.rl.networks import Actor, numpy_arrays
 
-DEPTHS = [(), (7,), (7, 5), (7, 5, 6), (9, 48), (5, 9, 48)]
+DEPTHS = [(), (7,), (7, 5), (7, 5, 6), (9, 96), (5, 9, 96)]
 """In the last two, three outputs are few beside the last layer, and products go by unit."""
 KINDS = {
     "categorical": {},
@@ -151,7 +151,7 @@ class TestLinearization:
         )
 
     @pytest.mark.parametrize(
-        ("hidden", "goes"), [((48,), False), ((9, 47), False), ((9, 48), True), ((5, 9, 48), True)]
+        ("hidden", "goes"), [((96,), False), ((9, 95), False), ((9, 96), True), ((5, 9, 96), True)]
     )
     def test_products_by_unit(self, hidden, goes, monkeypatch):
         inputs = torch.randn(9, 4, generator=torch.Generator().manual_seed(3))
@@ -172,14 +172,14 @@ class TestLinearization:
             torch.testing.assert_close(product, plain)
 
     @pytest.mark.parametrize("kind", KINDS)
-    @pytest.mark.parametrize("hidden", [(), (7, 5), (9, 48)])
+    @pytest.mark.parametrize("hidden", [(), (7, 5), (9, 96)])
     def test_large_batches_go_part_by_part(self, kind, hidden, monkeypatch):
         actor = randomised(make_actor(hidden, **KINDS[kind]))
-        monkeypatch.setattr(mlp, "IN_CACHE", 200)  # parts of 4 rows for a layer of 48
+        monkeypatch.setattr(mlp, "IN_CACHE", 200)  # parts of 2 rows for a layer of 96
         assert_linearization_is_that_of_autograd(actor, "tanh")
         assert_linearization_is_that_of_autograd(randomised(make_critic(hidden)), "tanh")
         linear = actor.linearize(torch.zeros(9, 4))
-        assert isinstance(linear, JoinedLinearization) == (hidden == (9, 48))
+        assert isinstance(linear, JoinedLinearization) == (hidden == (9, 96))
 
     def test_log_sigma_beyond_its_clamp(self):
         actor = randomised(make_actor(gaussian=True))

@@ -21,7 +21,7 @@ from trpotui.rl.matrix_products import affine, outer, times
 
 Layer = tuple[Tensor, Tensor]
 """Weight and bias."""
-WIDTH_PER_OUTPUT = 16
+WIDTH_PER_OUTPUT = 32
 """Units of the last hidden layer for each output, from which on derivatives by unit pay: they cost
 two elementwise passes an output, and save two matrix products."""
 IN_CACHE = 2**17
