@@ -36,7 +36,7 @@ TRPO = {
     "cg_iterations": 10,
     "cg_damping": 0.1,
     "kl_reduction": "mean",
-    "fisher_share": 1.0,
+    "fisher_share": 0.0,
     "acceptance_ratio": 0.0,
     "critic_epochs": 1,
     "critic_learning_rate": 1e-2,

@@ -138,11 +138,11 @@ class SharedHyperparameters:
         default=0.1, gt=0, le=1e6, description="damping of the critic's Gauss-Newton matrix"
     )
     critic_share: float = Field(
-        default=1.0,
-        gt=0,
+        default=0.0,
+        ge=0,
         le=1,
-        description="share of the batch that the Gauss-Newton matrix is made of; the gradient and "
-        "the loss are those of all of it",
+        description="share of the batch that the Gauss-Newton matrix is made of; 0 for 4,096 "
+        "samples of a larger one; gradient and loss are those of all of it",
     )
     critic_learning_rate: float = Field(
         default=1e-3, gt=0, le=1, description="learning rate of the critic when it is adam"

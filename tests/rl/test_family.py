@@ -224,6 +224,13 @@ class TestFisherShare:
         assert len(part) == len(set(part[:, 0].tolist())) == rows
         assert share < 1.0 or part is inputs
 
+    @pytest.mark.parametrize("count", [1, 4095, 4096, 4097, 9000])
+    def test_share_that_is_not_said_is_enough_of_a_large_batch(self, count):
+        inputs = torch.arange(float(count))[:, None]
+        part = share_of(inputs, 0.0, torch.Generator().manual_seed(0))
+        assert len(part) == len(set(part[:, 0].tolist())) == min(count, 4096)
+        assert (part is inputs) == (count <= 4096)
+
     def test_share_of_sequences_keeps_them_whole(self):
         rows = torch.arange(24.0).view(3, 8, 1)
         sequences = Sequences(
@@ -241,6 +248,7 @@ class TestFisherShare:
         generator = torch.Generator().manual_seed(0)
         before = generator.get_state()
         share_of(torch.zeros(5, 1), 1.0, generator)
+        share_of(torch.zeros(5, 1), 0.0, generator)
         assert torch.equal(generator.get_state(), before)
 
 

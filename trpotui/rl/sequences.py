@@ -39,6 +39,8 @@ class Sequences:
         )
 
 
+ENOUGH = 4096
+"""Samples by which a curvature is known well enough: TRPO's authors took a tenth of 50,000."""
 Inputs = Tensor | Sequences
 """Rows [B, D], or sequences whose valid rows, step by step, count as the B rows."""
 
@@ -78,9 +80,10 @@ def share_of(inputs: Inputs, share: float, generator: torch.Generator) -> Inputs
 
     Args:
         inputs: of the whole batch.
-        share: of the rows or sequences, in (0, 1]; rounded, and at least one.
+        share: of the rows or sequences; rounded, and at least one. 0 takes `ENOUGH` samples.
         generator: draws, on the CPU.
     """
+    share = share or min(ENOUGH / max(len(inputs), 1), 1.0)
     if share == 1.0:
         return inputs
     count = len(inputs) if isinstance(inputs, Tensor) else inputs.valid.shape[1]

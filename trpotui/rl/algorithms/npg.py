@@ -39,7 +39,11 @@ class NpgHyperparameters(SharedHyperparameters):
         default=0.1, ge=0, le=1000, description="added to the diagonal of the Fisher matrix"
     )
     fisher_share: float = Field(
-        default=1.0, gt=0, le=1, description="share of the batch that Fisher products use"
+        default=0.0,
+        ge=0,
+        le=1,
+        description="share of the batch that Fisher products use; 0 for 4,096 samples of a larger "
+        "one",
     )
 
 

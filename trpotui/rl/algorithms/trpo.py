@@ -41,10 +41,11 @@ class TrpoHyperparameters(SharedHyperparameters):
         default=0.1, ge=0, le=1000, description="added to the diagonal of the Fisher matrix"
     )
     fisher_share: float = Field(
-        default=1.0,
-        gt=0,
+        default=0.0,
+        ge=0,
         le=1,
-        description="share of the batch that Fisher products use; the KL is checked on all of it",
+        description="share of the batch that Fisher products use; 0 for 4,096 samples of a larger "
+        "one; the KL is checked on all of it",
     )
     backtrack_factor: float = Field(
         default=0.8, gt=0, lt=1, description="c: a refused step is shortened by this factor"
