@@ -3,32 +3,34 @@
     python benchmarks/throughput.py --peer .peers/sb3/bin/python
 
 The same environment, network, batch and numbers of iterations or passes on both sides, one torch
-thread each. Every figure is a process of its own, the two programs take turns, and the first update
-of each is left out. sb3-contrib's TRPO fits its critic with 10 passes of Adam in minibatches; ours
-is fitted by its own default, Gauss-Newton, and for PPO by Adam in the same minibatches as theirs.
+thread each. Every figure is a process of its own, the programs take turns, and the first update of
+each is left out. TRPO is measured in three variants of ours (`variants.py`): with the very work
+that sb3-contrib does, with our own fit of the critic, and with that and a quarter of the batch for
+curvature. PPO fits its critic by Adam on either side, in as many minibatches.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
-import os
-import subprocess
-import sys
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
-from figures import spread
+from processes import OURS, PEERS, Measurement, in_turn, measured, values
+from rows import Row, finish
+from variants import CG_ITERATIONS, CRITIC_EPOCHS, CRITIC_MINIBATCHES, MEASURED, VARIANTS
 
-from trpotui.events import UpdateFinished
-from trpotui.rl.trainer import train
-from trpotui.run_request import RunRequest, make_config
-
-PEER = Path(__file__).parent / "peers" / "sb3_throughput.py"
-WARM = 1
-"""Updates before the clock starts."""
-CG_ITERATIONS, EPOCHS, MINIBATCHES = 10, 4, 4
-THREADS = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+SCRIPT = PEERS / "sb3_throughput.py"
+EPOCHS, MINIBATCHES = 4, 4
+PEER_NAMES = {"trpo": "sb3-contrib TRPO", "ppo": "sb3 PPO"}
+PPO_SETTINGS = (
+    f"epochs={EPOCHS}",
+    f"minibatches={MINIBATCHES}",
+    "critic=adam",
+    f"critic_epochs={EPOCHS}",
+    f"critic_minibatches={MINIBATCHES}",
+)
 
 
 @dataclass(frozen=True)
@@ -42,15 +44,27 @@ class Setting:
     environment: str = "CartPole-v1"
     batch: int = 2048
 
-    @property
-    def arguments(self) -> list[str]:
-        """Of either side's script."""
+    def ours(self, seconds: float, more: Sequence[str]) -> list[str]:
+        """The command of trpotui, with arguments that it takes beside."""
         return [
-            *("--environment", self.environment, "--algorithm", self.algorithm),
-            *("--n-envs", str(self.n_envs), "--batch", str(self.batch)),
-            *("--cg-iterations", str(CG_ITERATIONS), "--epochs", str(EPOCHS)),
-            *("--minibatches", str(MINIBATCHES)),
+            *(*OURS, "train", "--environment", self.environment, "--algorithm", self.algorithm),
+            *("--n-envs", str(self.n_envs), "--rollout-steps", str(self.batch // self.n_envs)),
+            *("--seconds", str(seconds), *more),
         ]
+
+    def theirs(self, python: str, seconds: float) -> list[str]:
+        """The command of the peer."""
+        return [
+            *(python, str(SCRIPT), "--environment", self.environment),
+            *("--algorithm", self.algorithm, "--n-envs", str(self.n_envs)),
+            *("--batch", str(self.batch), "--seconds", str(seconds)),
+            *("--cg-iterations", str(CG_ITERATIONS), "--critic-epochs", str(CRITIC_EPOCHS)),
+            *("--epochs", str(EPOCHS), "--minibatches", str(self._minibatches)),
+        ]
+
+    @property
+    def _minibatches(self) -> int:
+        return CRITIC_MINIBATCHES if self.algorithm == "trpo" else MINIBATCHES
 
 
 SETTINGS = [
@@ -59,61 +73,46 @@ SETTINGS = [
 ]
 
 
-def own(o: argparse.Namespace) -> float:
-    """Steps per second of trpotui, in this process."""
-    settings = {"rollout_steps": o.batch // o.n_envs, "eval_every": 0, "torch_threads": 1}
-    if o.algorithm == "trpo":
-        settings["cg_iterations"] = o.cg_iterations
-    else:
-        settings |= {
-            "epochs": o.epochs,
-            "minibatches": o.minibatches,
-            "critic": "adam",
-            "critic_epochs": o.epochs,
-            "critic_minibatches": o.minibatches,
-        }
-    request = RunRequest(
-        algorithm=o.algorithm,
-        environment_id=o.environment,
-        preset="default",
-        n_envs=o.n_envs,
-        total_steps=(o.updates + WARM) * o.batch,
-        stop_when_solved=False,
-        settings={name: str(value) for name, value in settings.items()},
-    )
-    updates = [one for one in train(make_config(request)) if isinstance(one, UpdateFinished)]
-    first, last = updates[WARM - 1], updates[-1]
-    return (last.steps - first.steps) / (last.seconds - first.seconds)
+def own_variants(setting: Setting, wanted: Sequence[str]) -> dict[str, list[str]]:
+    """Our variants that are measured, by what the table calls them: arguments of `ours.py`."""
+    if setting.algorithm == "trpo":
+        return {VARIANTS[name].label: VARIANTS[name].arguments for name in wanted}
+    return {"same work": [part for one in PPO_SETTINGS for part in ("--set", one)]}
 
 
-def measured(command: list[str]) -> float:
-    """Steps per second that a process prints."""
-    done = subprocess.run(
-        command, check=True, stdout=subprocess.PIPE, env={**os.environ, **THREADS}
-    )
-    return float(json.loads(done.stdout.splitlines()[-1])["steps_per_second"])
+def compare(setting: Setting, o: argparse.Namespace) -> list[Row]:
+    """One row for each variant of ours; they share what was measured of the peer."""
+    chosen = [part for one in o.set for part in ("--set", one)]
+    variants = own_variants(setting, o.variants)
+    peer = PEER_NAMES[setting.algorithm]
 
+    def runner(command: list[str]) -> Callable[[int], Measurement]:
+        return lambda _: measured(command)
 
-def compare(peer: str, pairs: int, wanted: list[str]) -> list[dict[str, object]]:
-    rows: list[dict[str, object]] = []
-    print("| what | trpotui steps/s | peer steps/s | times faster | aim |\n|---|---|---|---|---|")
-    for setting in SETTINGS:
-        if setting.algorithm not in wanted:
-            continue
-        ours, theirs = [], []
-        for _ in range(pairs):
-            command = [sys.executable, __file__, "--ours", "--updates", "40", *setting.arguments]
-            ours.append(measured(command))
-            theirs.append(measured([peer, str(PEER), "--updates", "6", *setting.arguments]))
-        ratios = [a / b for a, b in zip(ours, theirs, strict=True)]
-        name = f"{setting.algorithm.upper()}, {setting.n_envs} envs, batch {setting.batch}"
-        print(
-            f"| {name} | {spread(ours, ',.0f')} | {spread(theirs, ',.0f')} "
-            f"| {spread(ratios, '.1f')} | {setting.aim:.0f} |",
-            flush=True,
+    programs = {
+        label: runner(setting.ours(o.seconds, [*arguments, *chosen]))
+        for label, arguments in variants.items()
+    }
+    if o.peer:
+        programs[peer] = runner(setting.theirs(o.peer, o.seconds))
+    results, failed = in_turn(programs, o.pairs)
+    speed = partial(values, results, key="steps_per_second")
+    environments = "env" if setting.n_envs == 1 else "envs"
+    return [
+        Row(
+            what=f"{setting.algorithm.upper()} steps/s, {setting.n_envs} {environments}, "
+            f"batch {setting.batch}: {label}",
+            unit="steps/s",
+            ours=speed(label),
+            peers={peer: speed(peer)} if peer in results else {},
+            aim=setting.aim,
+            notes=" ".join(o.set),
+            failed={
+                name: failed.get(name, "not run") for name in (label, peer) if name not in results
+            },
         )
-        rows.append({"what": name, "trpotui": ours, "peer": theirs, "aim": setting.aim})
-    return rows
+        for label in variants
+    ]
 
 
 def main() -> None:
@@ -121,22 +120,21 @@ def main() -> None:
     parser.add_argument("--peer", help="python of an environment with sb3-contrib")
     parser.add_argument("--pairs", type=int, default=5, help="of processes for each figure")
     parser.add_argument("--algorithms", nargs="+", default=["trpo", "ppo"])
+    parser.add_argument("--n-envs", type=int, nargs="+", default=[1, 8, 64])
+    parser.add_argument(
+        "--variants", nargs="+", choices=list(VARIANTS), default=MEASURED, help="of our TRPO"
+    )
+    parser.add_argument("--seconds", type=float, default=2.5, help="to measure, at least")
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="of ours")
     parser.add_argument("--json", type=Path, help="also write every figure here")
-    parser.add_argument("--ours", action="store_true", help=argparse.SUPPRESS)
-    for name in ("--n-envs", "--batch", "--updates", "--cg-iterations", "--epochs"):
-        parser.add_argument(name, type=int, help=argparse.SUPPRESS)
-    parser.add_argument("--minibatches", type=int, help=argparse.SUPPRESS)
-    parser.add_argument("--environment", help=argparse.SUPPRESS)
-    parser.add_argument("--algorithm", help=argparse.SUPPRESS)
     o = parser.parse_args()
-    if o.ours:
-        print(json.dumps({"steps_per_second": own(o)}))
-        return
-    if not o.peer:
-        parser.error("--peer is needed")
-    rows = compare(o.peer, o.pairs, o.algorithms)
-    if o.json:
-        o.json.write_text(json.dumps(rows, indent=2) + "\n")
+    rows = [
+        row
+        for setting in SETTINGS
+        if setting.algorithm in o.algorithms and setting.n_envs in o.n_envs
+        for row in compare(setting, o)
+    ]
+    finish(rows, o.json)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,105 @@
+"""The time of one TRPO update, without its rollout, beside sb3-contrib and tianshou.
+
+    python benchmarks/update_time.py --sb3 PYTHON --tianshou PYTHON
+
+All update on one and the same made-up batch of CartPole's form from the same kind of network, with
+ten iterations of conjugate gradient, ten passes of the critic over the batch, and one torch thread;
+every update starts from the same parameters. sb3-contrib's passes and ours are in four minibatches,
+tianshou's are full batches, for it has no minibatches of the critic alone. What ours does in each
+row is explained in `variants.py`.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from processes import OURS, PEERS, Measurement, in_turn, measured
+from rows import Row, finish
+from variants import CG_ITERATIONS, CRITIC_EPOCHS, CRITIC_MINIBATCHES, MEASURED, VARIANTS
+
+AIMS = {"64,64": 5.0, "256,256": 2.0}
+BATCHES = (2048, 16384)
+
+
+def commands(o: argparse.Namespace) -> dict[str, list[str]]:
+    """Of every program that is measured, by name; each measures all batches and networks."""
+    sizes = [
+        *("--batch", *map(str, o.batch), "--networks", *o.networks),
+        *("--seconds", str(o.seconds)),
+    ]
+    chosen = [part for one in o.set for part in ("--set", one)]
+    found = {
+        VARIANTS[name].label: [*OURS, "update", *sizes, *VARIANTS[name].arguments, *chosen]
+        for name in o.variants
+    }
+    passes = ["--critic-epochs", str(CRITIC_EPOCHS)]
+    if o.sb3:
+        minibatches = ["--minibatches", str(CRITIC_MINIBATCHES)]
+        iterations = ["--cg-iterations", str(CG_ITERATIONS)]
+        script = str(PEERS / "sb3_update.py")
+        found["sb3-contrib"] = [o.sb3, script, *sizes, *passes, *minibatches, *iterations]
+    if o.tianshou:
+        found["tianshou"] = [o.tianshou, str(PEERS / "tianshou_update.py"), *sizes, *passes]
+    return found
+
+
+def rows_of(
+    results: Mapping[str, Sequence[Measurement]], failed: Mapping[str, str], o: argparse.Namespace
+) -> list[Row]:
+    """One row for each network, batch and variant of ours."""
+
+    def taken(program: str, key: str) -> list[float]:
+        return [one["updates"][key]["ms"] for one in results.get(program, ())]
+
+    rows = []
+    for sizes in o.networks:
+        for batch in o.batch:
+            key = f"{batch} {sizes}"
+            for name in o.variants:
+                label = VARIANTS[name].label
+                peers = [peer for peer in ("sb3-contrib", "tianshou") if peer in results]
+                rows.append(
+                    Row(
+                        what=f"one TRPO update, batch {batch}, {sizes.replace(',', '-')}: {label}",
+                        unit="ms",
+                        ours=taken(label, key),
+                        peers={peer: taken(peer, key) for peer in peers},
+                        aim=AIMS.get(sizes),
+                        notes=" ".join(o.set),
+                        failed={
+                            program: failed.get(program, "not run")
+                            for program in (label, "sb3-contrib", "tianshou")
+                            if program not in results
+                        },
+                    )
+                )
+    return rows
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--sb3", help="python of an environment with sb3-contrib")
+    parser.add_argument("--tianshou", help="python of an environment with tianshou")
+    parser.add_argument("--pairs", type=int, default=5, help="of processes for each figure")
+    parser.add_argument("--batch", type=int, nargs="+", default=list(BATCHES))
+    parser.add_argument("--networks", nargs="+", default=list(AIMS), help="hidden sizes")
+    parser.add_argument(
+        "--variants", nargs="+", choices=list(VARIANTS), default=MEASURED, help="of ours"
+    )
+    parser.add_argument("--seconds", type=float, default=1.0, help="for each batch and network")
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="of ours")
+    parser.add_argument("--json", type=Path, help="also write every figure here")
+    o = parser.parse_args()
+
+    def runner(command: list[str]) -> Callable[[int], Measurement]:
+        return lambda _: measured(command)
+
+    programs = {name: runner(command) for name, command in commands(o).items()}
+    results, failed = in_turn(programs, o.pairs)
+    finish(rows_of(results, failed, o), o.json)
+
+
+if __name__ == "__main__":
+    main()
