@@ -256,6 +256,19 @@ class RunConfig:
         description="seed every training episode, so that runs can be resumed exactly of an "
         "environment that keeps its randomness to itself; a native vector form is not seeded",
     )
+    env_workers: int = Field(
+        default=0,
+        ge=0,
+        le=1024,
+        description="processes that step the environments, for those with slow steps; 0: this "
+        "one does. What is learned does not depend on it",
+    )
+    env_timeout: float = Field(
+        default=60.0,
+        gt=0,
+        le=86_400,
+        description="seconds after which such a process that has not answered counts as hanging",
+    )
     torch_threads: int = Field(
         default=0, ge=0, le=1024, description="torch threads; 0 chooses by batch and network size"
     )

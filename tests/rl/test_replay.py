@@ -23,6 +23,7 @@ from trpotui.rl.environments import BatchedEnvironment
 from trpotui.rl.random_states import RandomStates
 from trpotui.rl.recorded_environment import RecordedEnvironment
 from trpotui.rl.replay import ActionLog, RebuildError
+from trpotui.rl.single_environments import SingleEnvironments
 
 BIT_GENERATORS = [
     np.random.PCG64,
@@ -164,7 +165,7 @@ class TestActionLog:
 def record_of(kind: str) -> RecordedEnvironment:
     """Three environments that have been reset."""
     if kind == "single":
-        vector: Any = SyncVectorEnv([Push] * 3, autoreset_mode=AutoresetMode.SAME_STEP)
+        vector: Any = SingleEnvironments([Push() for _ in range(3)])
     else:
         vector = Form(3, AutoresetMode(kind))
     recorded = RecordedEnvironment.of(BatchedEnvironment(vector, name="walks"))
@@ -297,9 +298,7 @@ class TestRebuilding:
 
 def test_a_step_of_a_recorded_environment_is_that_of_a_plain_one():
     """Remembering changes no number and takes no random one."""
-    plain = BatchedEnvironment(
-        SyncVectorEnv([Push] * 3, autoreset_mode=AutoresetMode.SAME_STEP), name="walks"
-    )
+    plain = BatchedEnvironment(SingleEnvironments([Push() for _ in range(3)]), name="walks")
     plain.reset(seed=[5, 6, 7])
     assert seen(record_of("single"), ACTIONS) == seen(plain, ACTIONS)
 

@@ -110,6 +110,8 @@ class TestForms:
             "checkpoint_seconds",
             "checkpoint_updates",
             "seed_episodes",
+            "env_workers",
+            "env_timeout",
             "torch_threads",
         }
         assert list(form.base) == names

@@ -53,6 +53,10 @@ def train(
         int | None,
         typer.Option(help="Environments stepped together [default: the preset's]"),
     ] = None,
+    env_workers: Annotated[
+        int | None,
+        typer.Option(help="Processes that step slow environments [default: 0, this one does]"),
+    ] = None,
     preset: Annotated[
         str | None,
         typer.Option(help="Tuned hyperparameters by name [default: tuned where there is one]"),
@@ -124,8 +128,11 @@ def train(
                 "cannot be used with --resume: a resumed run keeps its configuration")  # fmt: skip
     if repeat is not None:
         solved = "--stop-when-solved" if stop_when_solved else "--no-stop-when-solved"
-        _refuse(asked | {"--steps": steps, solved: stop_when_solved is not None},
+        _refuse(asked | {"--steps": steps, "--env-workers": env_workers,
+                         solved: stop_when_solved is not None},
                 "cannot be used with --repeat: a repeated run keeps its configuration")  # fmt: skip
+    if env_workers is not None:
+        asked["--set"] = [*(settings or []), f"env_workers={env_workers}"]
     request = _request(asked, total_steps=steps, stop_when_solved=stop_when_solved)
     if not no_ui:
         headless = {"--quiet": quiet, "--json": json, "--run-dir": run_dir, "--profile": profile}

@@ -27,6 +27,8 @@ MAY_CHANGE = (
     "stop_when_solved",
     "checkpoint_seconds",
     "checkpoint_updates",
+    "env_workers",
+    "env_timeout",
 )
 """Fields of a run that may be others when it is resumed: they do not change what it does."""
 NOT_THE_RUN = ("preset", "device", "torch_threads")

@@ -229,7 +229,7 @@ def check_rows(space: spaces.Space[Any], rows: object, name: str, *, count: int)
         raise UnfitObservationError(name, f"has shape {rows.shape[1:]}, not {shape}")
     if rows.dtype != space.dtype:
         raise UnfitObservationError(name, f"has dtype {rows.dtype}, not {space.dtype}")
-    _check_numbers(space, rows, name)
+    check_numbers(space, rows, name)
     return rows
 
 
@@ -250,11 +250,11 @@ def check_row(space: spaces.Space[Any], row: object, name: str) -> NDArray[Any]:
     assert space.dtype is not None
     if not np.can_cast(array.dtype, space.dtype, "same_kind"):
         raise UnfitObservationError(name, f"has dtype {array.dtype}, not {space.dtype}")
-    _check_numbers(space, array, name)
+    check_numbers(space, array, name)
     return array
 
 
-def _check_numbers(space: spaces.Space[Any], values: NDArray[Any], name: str) -> None:
+def check_numbers(space: spaces.Space[Any], values: NDArray[Any], name: str) -> None:
     """Refuse numbers that are not finite, or no elements of a space of whole numbers.
 
     A Box's bounds are not looked at: those that environments declare are often not kept.

@@ -13,12 +13,12 @@ from typing import Any
 
 import gymnasium
 import numpy as np
-from gymnasium.vector import SyncVectorEnv
-from gymnasium.vector.utils import concatenate, create_empty_array
 from numpy.typing import NDArray
 
+from trpotui.rl.observations import Observations
 from trpotui.rl.random_states import RandomStates
 from trpotui.rl.replay import MOST_STEPS, ActionLog, RebuildError, attempt, put_back
+from trpotui.rl.steps import SingleForm, Start
 
 
 class OpenEpisode(gymnasium.Wrapper[Any, Any, Any, Any]):
@@ -26,27 +26,20 @@ class OpenEpisode(gymnasium.Wrapper[Any, Any, Any, Any]):
 
     Args:
         environment: which is wrapped.
-        log: of the actions of all environments that are stepped together.
         seed_episodes: whether every episode is given a seed of its own; if not, only those are for
             which the caller has one, and the environment draws the others from its generators.
     """
 
-    def __init__(
-        self, environment: gymnasium.Env[Any, Any], log: ActionLog, *, seed_episodes: bool
-    ) -> None:
+    def __init__(self, environment: gymnasium.Env[Any, Any], *, seed_episodes: bool) -> None:
         super().__init__(environment)
         self.step = environment.step  # type: ignore[method-assign]  # a step takes no call more
-        self._log = log
         self._seed_episodes = seed_episodes
         self._randomness: RandomStates | None = None
-        self.start: Mapping[str, Any] = {}
+        self.start: Start = {}
         """As `restart` takes it."""
-        self.first = 0
-        """The step of the log with which the episode began."""
 
     def reset(self, *, seed: int | None = None, options: Any = None) -> tuple[Any, dict[str, Any]]:
         """Begin an episode."""
-        self.first = self._log.count
         if seed is not None:
             self.start = {"seed": seed, "episode": 0}
         elif self._seed_episodes:
@@ -56,7 +49,7 @@ class OpenEpisode(gymnasium.Wrapper[Any, Any, Any, Any]):
             self.start = {"random": self._generators().read()}
         return self.env.reset(seed=seed, options=options)
 
-    def restart(self, start: Mapping[str, Any]) -> Any:
+    def restart(self, start: Start) -> Any:
         """Begin the episode that began with `start`; returns its first observation.
 
         Raises:
@@ -75,7 +68,7 @@ class OpenEpisode(gymnasium.Wrapper[Any, Any, Any, Any]):
         return self._randomness
 
 
-def _seed_of(start: Mapping[str, Any]) -> int:
+def _seed_of(start: Start) -> int:
     """The seed of an episode, below 2^31: some environments take no larger ones."""
     if not start["episode"]:
         return int(start["seed"])
@@ -87,10 +80,10 @@ def _seed_of(start: Mapping[str, Any]) -> int:
 class SinglePosition:
     """Where N environments that run alone are in their episodes."""
 
-    starts: Sequence[tuple[Mapping[str, Any], int]]
-    """How each episode began, and with which step of the log."""
-    count: int
-    """Steps of the log."""
+    starts: Sequence[Start]
+    """How each episode began."""
+    lengths: NDArray[np.int64]
+    """Steps of each episode [N]."""
     actions: NDArray[Any] | None
     """[T, N, ...] since the oldest of these episodes began; None where that is too long ago."""
 
@@ -106,8 +99,8 @@ class SinglePosition:
                 "many environments) that its actions are not kept"
             )
         return {
-            "starts": json.dumps([start for start, _ in self.starts]),
-            "steps": np.array([self.count - first for _, first in self.starts]),
+            "starts": json.dumps(list(self.starts)),
+            "steps": self.lengths,
             "actions": self.actions.copy(),
         }
 
@@ -116,18 +109,22 @@ class SingleRecord:
     """The open episodes of N environments that run alone.
 
     Args:
-        environments: each is wrapped here; they reset in the step that ends an episode.
+        environments: which are told to remember how their episodes begin.
+        counts: says what was counted of their episodes.
         seed_episodes: whether every episode is given a seed of its own.
     """
 
-    def __init__(self, environments: SyncVectorEnv, *, seed_episodes: bool) -> None:
-        self._space = environments.single_observation_space
+    def __init__(
+        self,
+        environments: SingleForm,
+        counts: Callable[[], Mapping[str, Any]],
+        *,
+        seed_episodes: bool,
+    ) -> None:
+        self._environments = environments
+        self._counts = counts
         self._log = ActionLog()
-        self._episodes = [
-            OpenEpisode(environment, self._log, seed_episodes=seed_episodes)
-            for environment in environments.envs
-        ]
-        environments.envs[:] = self._episodes
+        environments.remember(seed_episodes=seed_episodes)
 
     def step(self, actions: NDArray[Any]) -> None:
         """Before a step: remember its actions [N, ...]."""
@@ -135,18 +132,18 @@ class SingleRecord:
 
     def position(self) -> SinglePosition:
         """Where the environments are now."""
-        starts = [(episode.start, episode.first) for episode in self._episodes]
-        oldest = self._log.needed_from = min(first for _, first in starts)
-        return SinglePosition(starts, self._log.count, self._log.since(oldest))
+        lengths = self._counts()["lengths"]
+        oldest = self._log.needed_from = self._log.count - int(lengths.max())
+        return SinglePosition(self._environments.starts(), lengths, self._log.since(oldest))
 
     def rebuild(
         self, record: Mapping[str, Any], interrupt: Callable[[], None]
-    ) -> tuple[Any, NDArray[np.float64]]:
+    ) -> tuple[Observations, NDArray[np.float64]]:
         """Set every environment up as it was.
 
         Args:
             record: what `SinglePosition.plain` returned.
-            interrupt: called before every step.
+            interrupt: called before every step, or often.
 
         Returns:
             Observations [N, ...], and what the rewards of each open episode [N] add up to.
@@ -154,26 +151,24 @@ class SingleRecord:
         Raises:
             RebuildError: it cannot be done.
         """
-        actions, starts = record["actions"], json.loads(record["starts"])
+        actions = record["actions"]
         self._log.replace(actions)
-        observations, returns = [], []
-        for n, (episode, start) in enumerate(zip(self._episodes, starts, strict=True)):
-            episode.first = len(actions) - int(record["steps"][n])
-            taken = actions[episode.first :, n] if len(actions) else actions
-            observation, total = _again(episode, start, taken, interrupt)
-            observations.append(observation)
-            returns.append(total)
-        together: Any = create_empty_array(self._space, n=len(observations), fn=np.zeros)
-        return concatenate(self._space, observations, together), np.array(returns)
+        firsts = [len(actions) - int(steps) for steps in record["steps"]]
+        taken = [actions[first:, n] if len(actions) else actions for n, first in enumerate(firsts)]
+        return self._environments.restart(json.loads(record["starts"]), taken, interrupt)
 
 
-def _again(
+def episode_again(
     episode: OpenEpisode,
-    start: Mapping[str, Any],
+    start: Start,
     actions: NDArray[Any],
     interrupt: Callable[[], None],
 ) -> tuple[Any, float]:
-    """One episode with its actions [T, ...] once more: last observation and sum of rewards."""
+    """One episode with its actions [T, ...] once more: last observation and sum of rewards.
+
+    Raises:
+        RebuildError: it is not the same.
+    """
     observation, total = episode.restart(start), 0.0
     for action in actions:
         interrupt()

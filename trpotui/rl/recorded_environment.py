@@ -11,14 +11,15 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv
+from gymnasium.vector import VectorEnv
 from numpy.typing import NDArray
 
-from trpotui.rl.environments import BatchedEnvironment, Step
+from trpotui.rl.environments import BatchedEnvironment
 from trpotui.rl.native_form import NativePosition, NativeRecord
 from trpotui.rl.observations import Observations
 from trpotui.rl.open_episodes import SinglePosition, SingleRecord
 from trpotui.rl.replay import RebuildError, attempt
+from trpotui.rl.steps import SingleForm, Step
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,7 @@ class RecordedEnvironment(BatchedEnvironment):
     """A batched environment that remembers how its open episodes came about.
 
     Args:
-        environments: a vector environment; those of a `SyncVectorEnv` are wrapped, each by itself.
+        environments: a vector environment, or single ones.
         name: how errors name it.
         seed_episodes: whether every episode is given a seed of its own, where each environment
             takes one.
@@ -51,18 +52,17 @@ class RecordedEnvironment(BatchedEnvironment):
 
     def __init__(
         self,
-        environments: VectorEnv[Any, Any, Any],
+        environments: VectorEnv[Any, Any, Any] | SingleForm,
         *,
         name: str,
         seed_episodes: bool = False,
     ) -> None:
         super().__init__(environments, name=name)
-        form = environments.unwrapped
         self._record: SingleRecord | NativeRecord
-        if isinstance(form, SyncVectorEnv) and self._mode is AutoresetMode.SAME_STEP:
-            self._record = SingleRecord(form, seed_episodes=seed_episodes)
+        if isinstance(environments, VectorEnv):
+            self._record = NativeRecord(environments.unwrapped, self.counts)
         else:
-            self._record = NativeRecord(form, self.counts)
+            self._record = SingleRecord(environments, self.counts, seed_episodes=seed_episodes)
 
     @classmethod
     def of(
@@ -114,7 +114,7 @@ class RecordedEnvironment(BatchedEnvironment):
         if isinstance(self._record, SingleRecord):
             found, returns = self._record.rebuild(record, interrupt)
             self.set_counts({**state["counts"], "returns": returns, "lengths": record["steps"]})
-            return attempt(self._checked_observations, found, "reset")
+            return found
         if "seed" in record:
             return attempt(partial(self.reset, seed=record["seed"]))
         observations: Observations = ()

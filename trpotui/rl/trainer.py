@@ -33,6 +33,7 @@ from trpotui.rl.collector import LONGEST_WAIT
 from trpotui.rl.control import Control, Interrupted
 from trpotui.rl.devices import memory_told, resolve_device, threads
 from trpotui.rl.environments import (
+    check_workers,
     has_native_form,
     make_environments,
     make_single_environment,
@@ -61,6 +62,8 @@ def check(config: RunConfig) -> None:
     resolve_device(config.device)
     environments = make_environments(config.environment_id, config.environment_kwargs, n_envs=1)
     try:
+        if config.env_workers:
+            check_workers(config.environment_id, config.environment_kwargs, n_envs=config.n_envs)
         ObservationEncoder(environments.observation_space)
         ActionDecoder(environments.action_space)
         if config.hyperparameters.network == "cnn":
@@ -134,7 +137,11 @@ class _Run:
         self._refusals.total = self._progress.refused
         self._length = RunLength(config)
         self._environments = make_environments(
-            config.environment_id, config.environment_kwargs, n_envs=config.n_envs
+            config.environment_id,
+            config.environment_kwargs,
+            n_envs=config.n_envs,
+            workers=config.env_workers,
+            timeout=config.env_timeout,
         )
         try:
             self._learner = Learner(
