@@ -64,6 +64,8 @@ class KittyScreen:
     def __init__(self):
         self.placed = {}
         """By number: the cells they lie on (x, y, columns, rows), and their pixels."""
+        self.count = 0
+        """Of all pictures so far."""
         self._keys, self._payload = None, ""
 
     def take(self, data, position):
@@ -88,6 +90,8 @@ class KittyScreen:
             keys, self._keys = self._keys, None
             pixels = np.frombuffer(zlib.decompress(base64.b64decode(self._payload)), np.uint8)
             pixels = pixels.reshape(int(keys["v"]), int(keys["s"]), 3)
+            self.placed.pop(int(keys["i"]), None)
+            self.count += 1
             self.placed[int(keys["i"])] = (*position, int(keys["c"]), int(keys["r"])), pixels
         else:
             assert len(payload) % 4 == 0

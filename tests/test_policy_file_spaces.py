@@ -244,9 +244,9 @@ def test_numbers_of_parts_and_of_features_are_bounded():
     doubled: dict[str, Any] = one
     for _ in range(8):  # the same parts eight times over: 16 million in all
         doubled = {"type": "Tuple", "parts": [doubled] * 8}
-    began = time.perf_counter()
+    began = time.thread_time()
     assert refusal(doubled)
-    assert time.perf_counter() - began < 10
+    assert time.thread_time() - began < 10
 
 
 def test_components_of_an_action_are_bounded_together():

@@ -183,7 +183,7 @@ def test_interval_of_the_interquartile_mean_covers_the_truth():
     check_coverage(hits, simulations, coverage_of_a_mean(50), 0.95)  # half of 100 are averaged
 
 
-@pytest.mark.parametrize("shift", [0.0, 1.0])
+@pytest.mark.parametrize("shift", [pytest.param(0.0, marks=pytest.mark.slow), 1.0])
 def test_interval_of_the_probability_of_improvement_covers_the_truth(shift):
     rng, simulations = generator(int(shift)), 1500
     truth = 0.5 * (1 + math.erf(shift / 2))  # P(N(shift, 1) > N(0, 1)) = Phi(shift / sqrt 2)

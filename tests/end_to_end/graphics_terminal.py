@@ -43,11 +43,16 @@ class GraphicsTerminal(Terminal):
         return self._screen.cursor.x, self._screen.cursor.y
 
     @property
+    def pictures(self):
+        """How many there have been."""
+        return len(self.sixels) + self.kitty.count
+
+    @property
     def latest(self):
         """Where the latest picture lies (x, y, columns, rows), and its pixels."""
         if self._answers == "kitty":
-            ((place, picture),) = self.kitty.placed.values()
-            return place, picture
+            # the one before it goes after it has come
+            return list(self.kitty.placed.values())[-1]
         position, data = self.sixels[-1]
         picture = sixel_picture(data)
         height, width = picture.shape[:2]

@@ -22,8 +22,12 @@ from tests.end_to_end.conftest import TRPOTUI
 PATIENCE = 60.0
 """Seconds after which what should have happened counts as never happening."""
 ESCAPE, ENTER, TAB = "\x1b", "\r", "\t"
-AFTER_ESCAPE = 0.3
+AFTER_ESCAPE = 0.4
 """Seconds: what comes sooner is taken for the rest of a sequence."""
+TAKEN_WITHIN = 20.0
+"""Seconds for a program to read a key; one that is stopped never does."""
+NOTHING = b"\0"
+"""What a terminal does not show, and no program here writes: says where its output ends."""
 MODES = re.compile(rb"\x1b\[\?([\d;]+)([hl])")
 KITTY = re.compile(rb"\x1b\[([<>=])\d*u")
 """Push and pop of the kitty keyboard protocol; pyte would print them."""
@@ -59,6 +63,8 @@ class Terminal:
         self._rest = b""
         self._modes: dict[bytes, bytes] = {}
         self._pushed = 0
+        self._text: str | None = None
+        self._at_end = False
         self.printed = b""
         """Everything that the program wrote."""
         self.resize(*size)
@@ -94,12 +100,16 @@ class Terminal:
         """Type keys, one after the other."""
         for key in keys:
             os.write(self._ours, key.encode())
-            self._read_for(AFTER_ESCAPE if key == ESCAPE else 0.05)
+            self._read_for(0.05)
+            if key == ESCAPE:
+                self._read_until_taken()
+                self._read_for(AFTER_ESCAPE)
 
     def resize(self, columns: int, rows: int) -> None:
         """Give the window another size."""
         fcntl.ioctl(self._ours, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
         self._screen.resize(rows, columns)
+        self._text = None
 
     def hang_up(self) -> None:
         """Close the window, as a lost connection does."""
@@ -113,7 +123,9 @@ class Terminal:
     @property
     def text(self) -> str:
         """The screen, line by line."""
-        return "\n".join(self._screen.display)
+        if self._text is None:
+            self._text = "\n".join(self._screen.display)
+        return self._text
 
     def wait_for(self, *texts: str) -> str:
         """Wait until all of the texts stand on the screen; the screen then."""
@@ -121,14 +133,21 @@ class Terminal:
         return self.text
 
     def wait_until(self, condition: Callable[[], Any], what: str) -> None:
-        """Read until `condition` holds."""
+        """Read until `condition` holds, which is asked after each piece: it may not last."""
         give_up = time.monotonic() + PATIENCE
         while not condition():
-            self._read_for(0.05)
-            assert self.process.poll() is None or condition(), (
-                f"it ended with {self.process.returncode} before {what}:\n{self._end()}"
-            )
+            ended = self.process.poll() is not None
+            if not self._read(0.5 if ended else 0.05) and ended:
+                assert condition(), (
+                    f"it ended with {self.process.returncode} before {what}:\n{self._end()}"
+                )
+                return
             assert time.monotonic() < give_up, f"never {what}:\n{self.text}"
+
+    def catch_up(self) -> None:
+        """Read what has been written so far."""
+        while self._read(0.0):
+            pass
 
     def wait_for_end(self, seconds: float = PATIENCE) -> int:
         """Read until the process has ended; its exit code, negative after a signal."""
@@ -136,7 +155,7 @@ class Terminal:
         while self.process.poll() is None:
             assert time.monotonic() < give_up, f"it does not end:\n{self.text}"
             self._read_for(0.05)
-        self._read_for(0.0)
+        self._read_the_rest()
         return self.process.returncode
 
     def left_behind(self) -> list[str]:
@@ -158,17 +177,46 @@ class Terminal:
     def _read_for(self, seconds: float) -> None:
         """Take what the program writes in that time."""
         until = time.monotonic() + seconds
-        while self._ours >= 0:
-            ready, _, _ = select.select([self._ours], [], [], max(0.0, until - time.monotonic()))
-            if not ready:
+        while (left := until - time.monotonic()) > 0:
+            self._read(left)
+
+    def _read(self, seconds: float) -> bool:
+        """Take a piece of what the program writes in that time; whether there was any."""
+        if self._ours < 0:
+            time.sleep(seconds)
+            return False
+        if not select.select([self._ours], [], [], seconds)[0]:
+            return False
+        data = os.read(self._ours, 65536)
+        self._at_end |= NOTHING in data
+        self._take(data.replace(NOTHING, b""))
+        return True
+
+    def _read_until_taken(self) -> None:
+        """Read until the program has taken the keys that were typed."""
+        give_up = time.monotonic() + TAKEN_WITHIN
+        while time.monotonic() < give_up and self.process.poll() is None:
+            waiting = fcntl.ioctl(self._theirs, termios.FIONREAD, bytes(4))
+            if not int.from_bytes(waiting, sys.byteorder):
                 return
-            try:
-                self._take(os.read(self._ours, 65536))
-            except OSError:  # nobody has the other side open any more
-                return
+            self._read_for(0.02)
+
+    def _read_the_rest(self) -> None:
+        """Take all that an ended program has written, which the kernel may yet be handing over."""
+        if self._ours < 0:
+            return
+        while self._read(0.05):
+            pass
+        os.write(self._theirs, NOTHING)
+        give_up = time.monotonic() + PATIENCE
+        while not self._at_end:
+            assert time.monotonic() < give_up, "the terminal hands nothing over"
+            self._read(0.05)
+        self._at_end = False
 
     def _take(self, data: bytes) -> None:
         self.printed += data
+        self._text = None
         data = self._rest + data
         # a sequence that is cut in two waits for its end
         cut = data.rfind(b"\x1b", len(data) - 32 if len(data) > 32 else 0)

@@ -80,6 +80,7 @@ def quit_and_save(terminal: Terminal) -> None:
     terminal.press("y")
 
 
+@pytest.mark.slow
 def test_train_to_solved_play_it_and_quit_by_keys_alone(tmp_path):
     with Terminal(tmp_path, "train") as terminal:
         terminal.wait_for("trpotui", "CartPole-v1", "Start", "no update yet")
@@ -103,7 +104,7 @@ def test_train_to_solved_play_it_and_quit_by_keys_alone(tmp_path):
     [
         pytest.param("SIGINT", (20, 6), marks=pytest.mark.slow),
         pytest.param("SIGTERM", (80, 24), marks=pytest.mark.slow),
-        ("SIGHUP", (120, 40)),
+        pytest.param("SIGHUP", (120, 40), marks=pytest.mark.slow),
     ],
 )
 def test_a_signal_saves_the_run_and_gives_the_terminal_back(tmp_path, name, size):
@@ -126,6 +127,7 @@ def test_quitting_amid_a_run_asks_and_saves(tmp_path):
         terminal.press(ESCAPE)
         terminal.wait_until(lambda: "Stop the run" not in terminal.text, "the question gone")
         metrics = only_run(tmp_path) / "metrics.jsonl"
+        terminal.wait_until(metrics.exists, "metrics")
         before = metrics.stat().st_size
         terminal.wait_until(lambda: metrics.stat().st_size > before, "the run going on")
         quit_and_save(terminal)
@@ -149,8 +151,10 @@ def test_ctrl_c_asks_and_a_second_one_agrees(tmp_path):
 @pytest.mark.slow
 def test_a_run_is_repeated_with_its_edits_from_the_command_line(tmp_path):
     with Terminal(tmp_path, "train", "--steps", "40960", "--no-stop-when-solved") as terminal:
-        start_training(terminal)
-        terminal.press(".")  # one more update, and held
+        terminal.wait_for("trpotui", "idle")
+        terminal.press("s")
+        terminal.wait_for("● training")
+        terminal.press(".")  # one more update, and held, long before the last one
         terminal.wait_for("paused")
         terminal.press("e")
         terminal.wait_for("Change the run that goes on", "total_steps · ")  # which has the focus

@@ -151,7 +151,7 @@ def test_one_bad_file_among_good_ones_is_named(trpotui, policies, tmp_path, posi
 def test_a_reader_that_left_does_not_keep_the_file_from_being_written(trpotui, policies, tmp_path):
     process = trpotui.start("eval", *policies, "--episodes", "5", "-o", "scores.json")
     process.stdout.close()
-    assert process.wait(timeout=60) == 0, process.stderr.read()
+    assert process.wait(timeout=120) == 0, process.stderr.read()
     assert process.stderr.read() == ""
     process.stderr.close()
     assert len(json.loads((tmp_path / "scores.json").read_text())["policies"]) == 2

@@ -94,11 +94,13 @@ def test_it_plays_at_every_size_and_depth_of_colour(tmp_path, monkeypatch, size,
         terminal.wait_for("CartPole-v1 · cartpole", "cart position", "episode 1", "seed 3")
         terminal.press(" ")
         terminal.wait_for("‖ paused")
-        step = int(re.search(r"step (\d+)", terminal.text).group(1))
+        terminal.press("r")  # which step it was held at, the screen may yet have to say
+        terminal.wait_for("step 0 ")
         terminal.press(".", ".")
-        terminal.wait_for(f"step {step + 2} ")
+        terminal.wait_for("step 2 ")
         terminal.press(",")
-        terminal.wait_for(f"step {step + 1} ")
+        terminal.wait_for("step 1 ")
+        terminal.wait_until(lambda: (SHADES | {"▀"}) & set(picture(terminal)), "a picture")
         true = {tuple(map(int, found)) for found in TRUE_COLOUR.findall(terminal.printed)}
         if "NO_COLOR" in depth:
             assert SHADES & set(picture(terminal))
@@ -126,10 +128,10 @@ def test_it_plays_at_every_size_and_depth_of_colour(tmp_path, monkeypatch, size,
 def test_without_a_display_it_plays_here_to_the_end_and_prints_what_was_scored(tmp_path):
     options = ("--episodes", "2", "--seed", "5", "--speed", "16")
     with Terminal(tmp_path, "play", str(CARTPOLE), *options) as terminal:
-        terminal.wait_for("▀", "episode 1 of 2")
         assert terminal.wait_for_end() == 0
         assert terminal.left_behind() == []
         text = terminal.text
+        assert "▀".encode() in terminal.printed
         assert b"there is no display for a window: playing in the terminal" in terminal.printed
     policy = read_policy(CARTPOLE).policy
     for played in play_without_window(policy, PlayOptions(episodes=2, seed=5)):
@@ -170,7 +172,7 @@ def test_ctrl_c_ends_it_and_what_was_played_is_printed(tmp_path):
         terminal.press(CTRL_C)
         assert terminal.wait_for_end() == 128 + signal.SIGINT
         assert terminal.left_behind() == []
-        assert "episode 1 of 10000: return 500" in terminal.text
+        assert b"episode 1 of 10000: return 500" in terminal.printed
 
 
 @SLOW
@@ -215,7 +217,7 @@ def test_an_environment_that_hangs_does_not_keep_the_terminal(tmp_path):
     with Terminal(tmp_path, *HERE, program=("-c", HANGS)) as terminal:
         terminal.wait_for("▀", "step 1")
         terminal.press("q")
-        assert terminal.wait_for_end(20.0) == 0
+        assert terminal.wait_for_end() == 0
         assert terminal.left_behind() == []
 
 

@@ -66,7 +66,7 @@ def test_play_without_a_display_says_so_and_does_not_pretend(trained):
         capture_output=True,
         text=True,
         env=environment,
-        timeout=60,
+        timeout=120,
         check=False,
     )
     assert result.returncode == 2

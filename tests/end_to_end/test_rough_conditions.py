@@ -59,7 +59,7 @@ def test_a_second_signal_ends_a_run_whose_environment_hangs(trpotui):
     with pytest.raises(subprocess.TimeoutExpired):  # it is waited for
         process.wait(timeout=1.0)
     process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=10)
+    _, err = process.communicate(timeout=PATIENCE)
     assert process.returncode == 130
     assert "Traceback" not in err
     with RunDirectory.open(trpotui.folder / "r"):  # its lock is free
@@ -135,7 +135,7 @@ def test_commands_work_in_poor_surroundings_and_unusual_folders(tmp_path, surrou
         cwd=folder,
         env=environment,
         capture_output=True,
-        timeout=PATIENCE,
+        timeout=2 * PATIENCE,
         check=False,
     )
     printed, complaints = done.stdout.decode("utf-8", "replace"), done.stderr.decode()

@@ -82,7 +82,7 @@ def test_a_reader_that_leaves_does_not_harm_the_run(trpotui):
         cwd=trpotui.folder,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=120,
         check=False,
     )
     assert result.returncode == 0, result.stderr
@@ -111,7 +111,7 @@ def test_a_signal_saves_the_run_and_is_its_exit_code(trpotui, name):
     process = trpotui.start("train", "--no-ui", *endless, "--run-dir", "r", "-o", "out.pt")
     wait_for_update(trpotui.folder / "r")
     process.send_signal(number)
-    out, err = process.communicate(timeout=30)
+    out, err = process.communicate(timeout=60)
     assert process.returncode == 128 + number, err
     assert "stopped on CartPole-v1" in out
     assert (trpotui.folder / "out.pt").exists()

@@ -286,6 +286,7 @@ sys.stdout.buffer.write(along_an_episode(policy, rows).tobytes())
 
 @either_kind
 class TestFrozen:
+    @pytest.mark.slow
     def test_silent_bug_10_a_saved_policy_acts_the_same_in_a_fresh_process(
         self, register, make_config, kind, tmp_path
     ):

@@ -256,6 +256,7 @@ class TestExploration:
         assert act(policy, rows(1)).item() == pytest.approx(0.5, abs=0.1)
         assert deviation(policy, 1) < 0.3
 
+    @pytest.mark.slow
     def test_action_and_observation_dependent_reward(self, trained, seed, exploration):
         policy, events = trained(ActionAndObservationReward, updates=80, seed=seed, **exploration)
         assert act(policy, rows(-1, 1)).reshape(-1).tolist() == pytest.approx([-0.5, 0.5], abs=0.1)

@@ -32,7 +32,7 @@ from trpotui.rl.networks import Critic
 from trpotui.rl.surrogate import Surrogate
 from trpotui.rl.trainer import train
 
-PATIENCE = 20.0
+PATIENCE = 60.0
 """Seconds after which a thread that should have answered counts as hanging."""
 
 

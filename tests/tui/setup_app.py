@@ -25,7 +25,7 @@ from trpotui.tui.session import TrainingSession
 from trpotui.tui.widgets.fields import FieldRow, FormRow
 from trpotui.tui.widgets.setup import SetupPane
 
-PATIENCE = 20.0
+PATIENCE = 60.0
 """Seconds after which what should have happened counts as never happening."""
 STYLES = Path(trpotui.tui.__file__).parent
 

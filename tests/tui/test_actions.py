@@ -34,6 +34,7 @@ from trpotui.tui.widgets.setup import SetupPane
 
 Test = Callable[[Pilot[Any], TrpotuiApp], Awaitable[None]]
 WIDE = (250, 60)
+pytestmark = pytest.mark.usefixtures("_nothing_drawn")
 
 
 @pytest.fixture(autouse=True)
@@ -245,7 +246,7 @@ def test_sizes_that_wait_together_do_not_trap_the_palette(theme):
             screen.post_message(Resize(Size(width, 30), Size(width, 30)))
             screen.call_later(lambda: None)
         await pilot.pause(0.2)
-        assert screen.size == app.size
+        await until(pilot, lambda: screen.size == app.size)
         assert len(laid_out) < 20
 
     drive(test, (120, 40))

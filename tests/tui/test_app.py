@@ -32,7 +32,8 @@ from trpotui.tui.widgets.charts import ChartPane
 from trpotui.tui.widgets.log_pane import LogPane
 from trpotui.tui.widgets.run_header import RunHeader
 
-PATIENCE = 20.0
+pytestmark = pytest.mark.usefixtures("_nothing_drawn")
+PATIENCE = 60.0
 """Seconds after which what should have happened counts as never happening."""
 
 
@@ -581,7 +582,7 @@ class TestScreens:
                 screen.post_message(Resize(Size(width, 30), Size(width, 30)))
                 screen.call_later(lambda: None)
             await pilot.pause(0.2)
-            assert screen.size == app.size
+            await until(pilot, lambda: screen.size == app.size)
             assert len(laid_out) < 10
 
         drive(test, Script())

@@ -15,9 +15,10 @@ from trpotui.episodes import PlayOptions
 from trpotui.tui.graphics import Graphics, Spot
 from trpotui.tui.player_app import PlayerApp
 from trpotui.tui.playing import Tempo
+from trpotui.tui.widgets import frame_view
 from trpotui.tui.widgets.frame_view import FrameView
 
-PATIENCE = 20.0
+PATIENCE = 60.0
 PICTURE, REMOVAL = "<picture>", "<removal>"
 
 
@@ -46,6 +47,8 @@ class Marks(Graphics):
 @pytest.fixture(autouse=True)
 def folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    # a picture that was held for long is not followed by a rest as long as that
+    monkeypatch.setattr(frame_view, "REST", 0.0)
 
 
 async def poll(condition):

@@ -156,6 +156,8 @@ class Asked:
         """Hang up; what was left changed."""
         assert termios.tcgetattr(self._theirs) == self._before
         self._file.close()
+        self._thread.join(60.0)  # or it would take what is asked of the next one, whose number is
+        assert not self._thread.is_alive()  # that of this one once it is closed
         os.close(self._ours)
 
 
@@ -191,7 +193,7 @@ KITTY = terminal_answers.KITTY_QUERY.encode()
 )
 def test_a_terminal_is_believed_what_it_says(asked, answers, said):
     asked(answers)
-    assert ask_terminal(10.0) == said
+    assert ask_terminal(60.0) == said
 
 
 def test_a_terminal_that_says_nothing_is_not_waited_for_long(asked):
@@ -204,7 +206,7 @@ def test_a_terminal_that_says_nothing_is_not_waited_for_long(asked):
 
 def test_what_has_sixel_is_not_asked_for_kitty(asked):
     terminal = asked({ASKING: WITH_SIXEL}, pixels=(800, 480))
-    assert ask_terminal(10.0) == Answers(sixel=True, cell=Cell(10, 20))
+    assert ask_terminal(60.0) == Answers(sixel=True, cell=Cell(10, 20))
     assert terminal.written == ASKING  # nor for its cells, which the system knows
     assert cell_pixels() == Cell(10, 20)
 
@@ -222,18 +224,18 @@ def test_what_has_sixel_is_not_asked_for_kitty(asked):
 def test_what_would_print_the_question_for_kitty_is_not_asked(asked, monkeypatch, name, value):
     monkeypatch.setenv(name, value)
     terminal = asked({ASKING: CLASS_ONLY, KITTY: OK + CLASS_ONLY})
-    assert ask_terminal(10.0) == Answers()
+    assert ask_terminal(60.0) == Answers()
     assert b"\x1b_" not in terminal.written
     # but believed where it says by itself that it has sixel
     asked({ASKING: CELL + WITH_SIXEL})
-    assert ask_terminal(10.0).sixel
+    assert ask_terminal(60.0).sixel
 
 
 def test_without_a_terminal_nothing_is_known(monkeypatch, tmp_path):
     with (tmp_path / "file").open("w+b") as file:
         monkeypatch.setattr(sys, "__stdin__", file)
         monkeypatch.setattr(sys, "__stderr__", file)
-        assert ask_terminal(10.0) == Answers()
+        assert ask_terminal(60.0) == Answers()
         assert cell_pixels() is None
         assert not file.tell()
     monkeypatch.setattr(sys, "__stderr__", None)

@@ -442,7 +442,7 @@ async def train(pilot, app):
     await until(pilot, lambda: app.state.update and app.state.update.update == 5)
 
 
-@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("size", [(80, 24), pytest.param((200, 60), marks=pytest.mark.slow)])
 def test_v_watches_the_policy_that_is_learning_and_hides_it_again(size):
     async def test(pilot, app):
         await train(pilot, app)
@@ -498,7 +498,7 @@ def test_the_pane_waits_for_a_run_and_follows_it_to_its_best_policy(folder):
         await until(pilot, lambda: pane.scene and pane.scene.name == "update 5")
         await pilot.press("s")
         await until(pilot, lambda: pane.scene.name == "best of the run, update 3")
-        assert not app.busy
+        await until(pilot, lambda: not app.busy)
 
     drive(test, mode="train")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import struct
+import threading
 import zlib
 from pathlib import Path
 
@@ -60,8 +61,13 @@ def swinging():
 
 
 async def paused(pilot, stage):
+    """Hold what plays; the scene is then that of the step which it is held at."""
     await pilot.press("space")
     await until(pilot, lambda: stage.playing.pace.paused)
+    at_rest = threading.Event()
+    stage.playing._ask_for(lambda _: bool(at_rest.set()))  # done before the steps of a look
+    await until(pilot, at_rest.is_set)
+    await pilot.pause()
 
 
 async def step_to(pilot, stage, key, step):
@@ -197,6 +203,7 @@ def test_n_after_the_last_episode_ends_it_and_reports_only_what_ran_to_its_end()
 
 def test_help_lists_every_key_that_works():
     async def test(pilot):
+        await paused(pilot, stage_of(pilot))
         await pilot.press("?")
         await until(pilot, lambda: isinstance(pilot.app.screen, HelpScreen))
         table = pilot.app.screen.query(Static)[1].visual._renderable

@@ -56,7 +56,7 @@ from trpotui.tui.widgets.run_compare import (
 )
 from trpotui.tui.widgets.run_table import RunTable, sparkline, state_text
 
-PATIENCE = 20.0
+PATIENCE = 60.0
 """Seconds after which what should have happened counts as never happening."""
 
 

@@ -31,7 +31,7 @@ from trpotui.tui.giving_way import GivingWay
 from trpotui.tui.screens.help import HelpScreen
 from trpotui.tui.terminal_driver import lasting
 
-PATIENCE = 20.0
+PATIENCE = 60.0
 """Seconds after which what should have happened counts as never happening."""
 
 

@@ -51,7 +51,7 @@ SNAPSHOTS = Path(__file__).parent / "snapshots"
 WRITE = os.environ.get("TRPOTUI_SNAPSHOTS") == "write"
 SIZES = [(80, 24), (120, 40), (200, 60)]
 NOW = STARTED.timestamp() + 3 * 3600
-PATIENCE = 20.0
+PATIENCE = 60.0
 """Seconds after which what should have happened counts as never happening."""
 SETTLED = 0.3
 """Seconds for which a screen stays the same before it is written down."""

@@ -20,7 +20,7 @@ from trpotui.rl.policy import Policy
 from trpotui.viewer import PlaybackChanged, PlayerWindow
 from trpotui.viewing.contenders import Contender
 
-PATIENCE = 15.0
+PATIENCE = 60.0
 
 
 def xdotool(*arguments: str) -> str:

@@ -89,11 +89,15 @@ def test_space_stops_the_steps_and_lets_them_go_on(x_display: str) -> None:
         paused = await person.next_change()
         assert paused.paused
         assert paused.step >= 3
-        await asyncio.sleep(0.1)  # the frame of the pause itself
-        still = person.sees()
+
+        def is_of_the_pause(seen: Any) -> bool:
+            red, _, blue = np.moveaxis(seen[-30:].astype(int), 2, 0)
+            word = (red > 150) & (blue < 60)  # in orange
+            return bool((seen[200, 300] == paused.step % 256).all() and word.any())
+
+        still = await person.wait_to_see(is_of_the_pause, "the frame of the pause itself")
         await asyncio.sleep(0.3)  # as long as nine steps take
         assert (person.sees() == still).all()
-        assert still[200, 300].min() == paused.step
         await person.press("space")
         resumed = await person.next_change()
         assert (resumed.paused, resumed.step) == (False, paused.step)
@@ -113,7 +117,7 @@ def test_arrows_change_the_speed(x_display: str) -> None:
 
 def test_more_speed_is_more_steps(x_display: str) -> None:
     async def steps_during_a_moment(person: Person) -> int:
-        """Steps between two presses of a key, in units of the time between them."""
+        """Steps a second between two presses of a key."""
         await person.press("space")
         await person.press("space")
         [_, start] = [await person.next_change() for _ in range(2)]
@@ -126,13 +130,22 @@ def test_more_speed_is_more_steps(x_display: str) -> None:
         await person.next_change()
         return round(rate)
 
-    async def action(person: Person) -> None:
-        slow = await steps_during_a_moment(person)
+    async def change_speed(person: Person, key: str) -> None:
         for _ in range(2):
-            await person.press("Right")
+            await person.press(key)
             await person.next_change()
-        fast = await steps_during_a_moment(person)
-        assert 1.5 * slow < fast, f"{slow} steps/s at 1x, {fast} at 4x"
+
+    async def action(person: Person) -> None:
+        measured = []
+        for _ in range(5):  # where the machine is busy, what is heard late looks fast
+            slow = await steps_during_a_moment(person)
+            await change_speed(person, "Right")
+            fast = await steps_during_a_moment(person)
+            if 1.5 * slow < fast:
+                return
+            measured.append((slow, fast))
+            await change_speed(person, "Left")
+        pytest.fail(f"steps/s at 1x and at 4x: {measured}")
 
     watch(x_display, action)
 

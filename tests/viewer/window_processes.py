@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import os
 import subprocess
 import sys
 import time
@@ -18,7 +19,7 @@ from trpotui.viewer import PlayerWindow
 from trpotui.viewer.protocol import WindowRequest, encode_request
 from trpotui.viewing.contenders import Contender
 
-PATIENCE = 15.0
+PATIENCE = 60.0
 """Seconds for anything that must happen; a slow machine needs some, a failing test all."""
 
 FAST = PlayOptions(episodes=3, seed=11, speed=16.0)
@@ -67,6 +68,8 @@ def bare_window(
     """The process alone, with its request written and its stdin still open."""
     process = subprocess.Popen(
         [sys.executable, *(command or ("-m", "trpotui.viewer"))],
+        # what is told to the C library alone, as drawing without a display is, does not count
+        env=dict(os.environ),
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
