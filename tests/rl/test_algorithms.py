@@ -27,6 +27,7 @@ from algorithm_samples import (
 from test_surrogate import DiscreteWide, Wide, independent_kl
 
 from trpotui.events import RejectReason, UpdateFinished, metrics_row
+from trpotui.rl.environments import FEWEST_NATIVE
 from trpotui.rl.surrogate import Surrogate
 from trpotui.rl.trainer import train
 
@@ -61,6 +62,24 @@ def config(request, name, register, make_config):
         total_steps=160,
         hyper=short(name),
     )
+
+
+class TestEmptyRollouts:
+    def test_a_rollout_of_nothing_but_resets_moves_no_actor(self, name, make_config):
+        # the native form resets in a step of its own, and here every other one is such a step
+        config = make_config(
+            "CartPole-v1",
+            algorithm=name,
+            environment_kwargs={"max_episode_steps": 1},
+            n_envs=FEWEST_NATIVE,
+            total_steps=8,
+            hyper={"rollout_steps": 1, "rollout_episodes": 0} | short(name),
+        )
+        learner = make_learner(config)
+        assert learner.iterate(nothing).steps == FEWEST_NATIVE
+        actor = learner.actor.parameters.clone()
+        assert learner.iterate(nothing).steps == 0
+        assert torch.equal(learner.actor.parameters, actor)
 
 
 class TestStream:

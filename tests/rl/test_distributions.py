@@ -195,8 +195,15 @@ def test_score_is_the_gradient_of_the_log_probability(case):
     torch.testing.assert_close(case.ours.score(parameters.detach(), actions), expected)
 
 
+def test_entropy_slopes_are_the_gradient_of_the_entropy(case):
+    for scale in (1.0, 20.0):
+        parameters = (scale * case.parameters(30, 13)).requires_grad_()
+        (expected,) = torch.autograd.grad(case.ours.entropy(parameters).sum(), parameters)
+        torch.testing.assert_close(case.ours.entropy_slopes(parameters.detach()), expected)
+
+
 def dense_fisher(case: Case, parameters: torch.Tensor) -> torch.Tensor:
-    """The matrix of `fisher_product` at one sample [1, K]: its products with unit vectors."""
+    """The matrix of `fisher` at one sample [1, K]: its products with unit vectors."""
     identity = torch.eye(case.ours.parameter_count)
     return torch.stack([case.ours.fisher(parameters)(row[None])[0] for row in identity])
 

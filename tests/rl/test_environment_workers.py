@@ -16,7 +16,7 @@ import gymnasium
 import numpy as np
 import pytest
 from resuming import Push, Shelf, differences, inexact, make_config, run
-from worker_environments import EXIT, FAULTS, HANG, Keeper, Maze, Sticky, Walk
+from worker_environments import EXIT, FAULTS, HANG, NAN, Keeper, Maze, Sticky, Walk
 
 from trpotui import imports
 from trpotui.errors import EnvironmentFaultError, RequestError
@@ -142,14 +142,46 @@ class TestTheSame:
         # and nothing that was said then is taken for an answer to this
         assert plain(maze[0].reset(seed=SEEDS)) == plain(there.reset(seed=SEEDS))
 
-    def test_waiting_for_it_can_be_interrupted(self, maze):
-        _, there = maze
+    @pytest.mark.parametrize("workers", [0, 2])
+    def test_unfit_data_in_the_middle_of_it_is_why_it_cannot_be_done(self, register, workers):
+        it = made(register(Maze), workers)
+        it.reset(seed=SEEDS)
+        told(it, np.zeros((7, 3), np.int64))  # so far to one side that no episode ends
+        state = stored(it)
+        state["record"]["actions"][-1, 1] = NAN
+        it.reset(seed=SEEDS)
+        with pytest.raises(RebuildError, match="place is not finite"):
+            it.rebuild(state, nothing)
+        it.reset(seed=SEEDS)  # and new episodes begin
+        it.close()
+
+    def test_a_process_that_is_lost_is_why_it_cannot_be_done(self, register):
+        there = made(register(Maze), 2)
         there.reset(seed=SEEDS)
         told(there, ACTIONS[:4])
-        state, looks = stored(there), []
+        state = stored(there)
+        os.kill(pids(there)[0], signal.SIGKILL)
+        with pytest.raises(RebuildError, match="was killed by SIGKILL"):
+            there.rebuild(state, nothing)
+        with pytest.raises(EnvironmentFaultError, match="was killed by SIGKILL"):
+            there.reset(seed=SEEDS)
+        there.close()
+
+    def test_waiting_for_it_can_be_interrupted(self, register):
+        class EnoughError(Exception):
+            pass
+
+        def enough():
+            raise EnoughError
+
+        there = made(register(Maze), 2)
         there.reset(seed=SEEDS)
-        there.rebuild(state, lambda: looks.append(1))
-        assert looks
+        told(there, ACTIONS[:4])
+        state, processes = stored(there), pids(there)
+        with pytest.raises(EnoughError):
+            there.rebuild(state, enough)
+        there.close()
+        assert not any(map(lives, processes))
 
     def test_an_action_that_is_kept_stays_as_it_was_and_torch_is_not_there(self, register):
         here, there = (made(register(Keeper), workers, n_envs=2) for workers in (0, 9))
@@ -372,9 +404,13 @@ class TestRequests:
             "'labyrinths'): name the modules that register it with --import, or use --env-workers 0"
         )
 
-    def test_what_cannot_be_made_there_is_said_as_if_it_were_here(self, register):
+    @pytest.mark.parametrize(
+        ("error", "words"),
+        [(ImportError("no module named mujoco"), "mujoco"), (AssertionError(), "AssertionError")],
+    )
+    def test_what_cannot_be_made_there_is_said_as_if_it_were_here(self, register, error, words):
         def broken():
-            raise ImportError("no module named mujoco")
+            raise error
 
         environment_id = register(broken)
         said = []
@@ -383,4 +419,4 @@ class TestRequests:
                 make_environments(environment_id, {}, n_envs=2, workers=workers)
             said.append(str(refusal.value))
         assert said[0] == said[1]
-        assert "no module named mujoco" in said[0]
+        assert words in said[0]

@@ -244,6 +244,17 @@ class TestFisherShare:
         assert torch.equal(part.rows[0], part.states["actor"])
         assert torch.equal(part.rows[2], part.states["actor"] + 16)
 
+    @pytest.mark.parametrize(("count", "columns"), [(1, 1), (4, 4), (8, 4)])
+    def test_share_of_sequences_that_is_not_said(self, count, columns):
+        # 8,192 samples of 8 environments; of 4 or 1 with fewer each, nearly all would be taken
+        steps = 8192 // 8 if count == 8 else 4500 // count
+        valid = torch.ones(steps, count, dtype=torch.bool)
+        rows = torch.zeros(steps, count, 1)
+        sequences = Sequences(rows, ~valid, valid, {"actor": torch.arange(float(count))[:, None]})
+        part = share_of(sequences, 0.0, torch.Generator().manual_seed(0))
+        assert part.rows.shape[1] == columns
+        assert (part is sequences) == (columns == count)
+
     def test_whole_batch_draws_no_random_numbers(self):
         generator = torch.Generator().manual_seed(0)
         before = generator.get_state()

@@ -52,12 +52,13 @@ def test_products(shape, quick, calls, monkeypatch):
     assert len(calls) == (3 if taken else 0)
 
 
-def test_several_at_once():
+def test_several_at_once(calls):
     generator = torch.Generator().manual_seed(0)
     flowing, weight = (
         torch.randn(*shape, generator=generator) for shape in [(3, 300, 64), (64, 64)]
     )
     close(times(flowing, weight), flowing.double() @ weight.double())
+    assert len(calls) == matrix_products.ONEDNN
 
 
 def test_other_types_go_the_plain_way(calls):

@@ -156,7 +156,7 @@ class TestLinearization:
     def test_products_by_unit(self, hidden, goes, monkeypatch):
         inputs = torch.randn(9, 4, generator=torch.Generator().manual_seed(3))
         network = randomised(make_actor(hidden))
-        tangent = torch.randn_like(network.parameters)
+        tangent = torch.randn(len(network.parameters), generator=torch.Generator().manual_seed(4))
         built = []
         real = MLPLinearization._derivatives_by_unit
         monkeypatch.setattr(
@@ -172,14 +172,16 @@ class TestLinearization:
             torch.testing.assert_close(product, plain)
 
     @pytest.mark.parametrize("kind", KINDS)
-    @pytest.mark.parametrize("hidden", [(), (7, 5), (9, 96)])
-    def test_large_batches_go_part_by_part(self, kind, hidden, monkeypatch):
-        actor = randomised(make_actor(hidden, **KINDS[kind]))
-        monkeypatch.setattr(mlp, "IN_CACHE", 200)  # parts of 2 rows for a layer of 96
-        assert_linearization_is_that_of_autograd(actor, "tanh")
-        assert_linearization_is_that_of_autograd(randomised(make_critic(hidden)), "tanh")
-        linear = actor.linearize(torch.zeros(9, 4))
-        assert isinstance(linear, JoinedLinearization) == (hidden == (9, 96))
+    @pytest.mark.parametrize("activation", ["tanh", "relu"])
+    @pytest.mark.parametrize(("hidden", "cached"), [((), 12), ((7, 5), 20), ((9, 96), 200)])
+    def test_large_batches_go_part_by_part(self, kind, activation, hidden, cached, monkeypatch):
+        actor = randomised(make_actor(hidden, activation, **KINDS[kind]))
+        critic = randomised(make_critic(hidden, activation))
+        monkeypatch.setattr(mlp, "IN_CACHE", cached)  # 2 to 4 rows, whatever torch's threads
+        monkeypatch.setattr(torch, "get_num_threads", lambda: 1)
+        for network in (actor, critic):
+            assert isinstance(network.linearize(torch.zeros(13, 4)), JoinedLinearization)
+            assert_linearization_is_that_of_autograd(network, activation)
 
     def test_log_sigma_beyond_its_clamp(self):
         actor = randomised(make_actor(gaussian=True))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import json
 import random
 from typing import Any
 
@@ -641,6 +642,17 @@ class TestAnotherRun:
         state = run(make_config(environment_id), 1)[0].last
         with pytest.raises(RequestError, match=rf"^{field} is "):
             run(make_config(environment_id, **{field: value}), 2, resume_from=state)
+
+    def test_what_it_did_not_know_yet_is_as_it_is_by_default(self, register):
+        config = make_config(register(Push))
+        state = run(config, 1)[0].last
+        stored = json.loads(state["config"])
+        del stored["hyperparameters"]["critic_share"]  # as an earlier version left it
+        state["config"] = json.dumps(stored)
+        run(config, 2, resume_from=state)
+        other = dataclasses.replace(config.hyperparameters, critic_share=0.5)
+        with pytest.raises(RequestError, match=r"^critic_share is 0.5, but 0.0"):
+            run(dataclasses.replace(config, hyperparameters=other), 2, resume_from=state)
 
     @pytest.mark.parametrize(
         "changed",

@@ -238,8 +238,11 @@ def _one_step_targets(
 def explained_variance(values: Floats, targets: Floats) -> float:
     """1 - Var(targets - values) / Var(targets); 1 is a perfect critic, 0 as good as a constant.
 
-    Where the targets do not vary there is nothing to explain, and the answer is 0.
+    Where the targets do not vary, or there are none, there is nothing to explain, and the answer
+    is 0.
     """
+    if not targets.size:
+        return 0.0
     variance = float(np.var(targets, dtype=np.float64))
     if variance < 1e-12:
         return 0.0

@@ -115,7 +115,9 @@ def check_same_run(state: Mapping[str, Any], config: RunConfig) -> None:
     except (KeyError, TypeError, ValueError) as error:
         raise RequestError(f"the checkpoint is not complete: {error}") from error
     now: dict[str, Any] = json.loads(_as_text(config))
-    then, now = _flat(then), _flat(now)
+    # a hyperparameter that came later: the run is gone on with as it is by default
+    usual = dataclasses.asdict(type(config.hyperparameters)())
+    then, now = {**json.loads(json.dumps(usual)), **_flat(then)}, _flat(now)
     for name in [*now, *then]:
         if name in (*MAY_CHANGE, *NOT_THE_RUN) or now.get(name) == then.get(name):
             continue

@@ -174,7 +174,7 @@ class Collector:
         """Keep what belongs to the whole episodes that are still owed, and leave out the rest."""
         rollout = self._rollout
         rollout.valid[t] &= owed > 0
-        ended = np.flatnonzero(step.terminated | step.truncated)
+        ended = np.flatnonzero(step.ended)
         if len(ended) == 0:
             return
         finished = zip(ended, *self._environments.take_finished_episodes(), strict=True)

@@ -61,7 +61,7 @@ class WorkerEnvironments:
         self.n_envs = n_envs
         self.only_resets = self._none = constant(n_envs, False)
         self._all = constant(n_envs, True)
-        self._timeout = timeout
+        self._timeout, self._patience = timeout, f"{timeout:g} s (env_timeout)"
         self._starts: list[Start] = [{}] * n_envs
         self._memory = shared_memory()
         self._workers: list[WorkerHandle] = []
@@ -96,7 +96,7 @@ class WorkerEnvironments:
             worker.send(b"", deadline)
         ends = False
         for worker, begun in zip(
-            self._workers, self._answers(deadline, self._timeout), strict=True
+            self._workers, self._answers(deadline, self._patience), strict=True
         ):
             if begun is not None:
                 ends = True
@@ -175,25 +175,26 @@ class WorkerEnvironments:
             name: of the question.
             arguments: of it, given the rows of a process.
             least: seconds that it may take in any case.
-            interrupt: called again and again while waiting, which has no end then.
+            interrupt: called again and again while waiting, which has no end then; what it raises
+                leaves nothing to do but to close.
         """
-        timeout = max(self._timeout, least)
-        deadline = time.monotonic() + timeout
+        patience = f"{least:g} s" if least > self._timeout else self._patience
+        deadline = time.monotonic() + max(self._timeout, least)
         for worker in self._workers:
             worker.send(pickle.dumps((name, arguments(worker.rows))), deadline)
-        return self._answers(None if interrupt is not None else deadline, timeout, interrupt)
+        return self._answers(None if interrupt is not None else deadline, patience, interrupt)
 
     def _answers(
         self,
         deadline: float | None,
-        timeout: float,
+        patience: str,
         interrupt: Callable[[], None] | None = None,
     ) -> list[Any]:
         """What every process answers; raises what went wrong in the first one where it did."""
         answers, faults = [], []
         for worker in self._workers:  # all of them: an answer left unread would be the next one's
             try:
-                answers.append(worker.answer(deadline, timeout, interrupt))
+                answers.append(worker.answer(deadline, patience, interrupt))
             except FAULTS as fault:
                 faults.append(fault)
         if faults:

@@ -258,5 +258,6 @@ def registered_spec(environment_id: str) -> gymnasium.envs.registration.EnvSpec:
 
 def cannot_be_made(environment_id: str, error: Exception) -> str:
     """The sentence for an environment whose construction raised `error`."""
-    reason = " ".join(str(error).split()) or type(error).__name__
+    kind = error.kind if isinstance(error, RaisedElsewhereError) else type(error).__name__
+    reason = " ".join(str(error).split()) or kind
     return f"environment {environment_id} cannot be made: {reason}"

@@ -119,7 +119,7 @@ def _first_episodes(
         step = environments.step(policy.decoder.decode(raw))
         returns += step.rewards * running
         lengths += running
-        running &= ~(step.terminated | step.truncated)
+        running &= ~step.ended
         left = int(np.count_nonzero(running))
         progress(wanted - left)
         if not left:

@@ -1,6 +1,7 @@
 """Multi-layer perceptrons, differentiated by hand.
 
-Legend: B samples, D inputs, L width of the last hidden layer, K outputs, P parameters.
+Legend: B samples, b of them in a part, D inputs, L width of the last hidden layer, K outputs, P
+parameters.
 
 An update asks a network at a batch for some twenty products with its Jacobian. Activations are
 computed once, so each costs two passes and no graph. Where outputs are few, each product costs one
@@ -57,7 +58,7 @@ class MLP:
         return list(zip(weights, pieces[1::2], strict=True))
 
     def in_cache(self, inputs: Tensor) -> tuple[Tensor, ...]:
-        """Rows [B, D] in parts that are small enough to be quick: by a third for wide layers.
+        """Rows [B, D] in parts that stay in a core's cache: wide layers take a third less time.
 
         Raises:
             ValueError: they are not [B, D].
@@ -115,7 +116,7 @@ class MLPLinearization:
         self._batch = batch
         self._hidden = hidden
         self.latent = hidden[-1]
-        """What the last affine layer sees [B, L]."""
+        """What the last affine layer sees [b, L]."""
         self.outputs = outputs
         # derivative of each activation from its own value: tanh' = 1 - tanh^2, relu' = [h > 0]
         self._slopes = [

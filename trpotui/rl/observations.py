@@ -166,8 +166,8 @@ def chosen(mask: NDArray[np.bool_], first: Observations, second: Observations) -
     return mapped(rows, first, second)
 
 
-def put(observations: Observations, index: int, observation: Observations) -> None:
-    """Overwrite the observation of one of N environments."""
+def put(observations: Observations, index: int | slice, observation: Observations) -> None:
+    """Overwrite the observation of one of N environments, or of several."""
 
     def written(rows: NDArray[Any], row: NDArray[Any]) -> NDArray[Any]:
         rows[index] = row

@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 
 from trpotui.rl.environments import BatchedEnvironment
 from trpotui.rl.native_form import NativePosition, NativeRecord
-from trpotui.rl.observations import Observations
+from trpotui.rl.observations import Observations, UnfitObservationError
 from trpotui.rl.open_episodes import SinglePosition, SingleRecord
 from trpotui.rl.replay import RebuildError, attempt
-from trpotui.rl.steps import SingleForm, Step
+from trpotui.rl.steps import RaisedElsewhereError, SingleForm, Step, WorkerLostError
 
 
 @dataclass(frozen=True)
@@ -112,7 +112,10 @@ class RecordedEnvironment(BatchedEnvironment):
     def _replay(self, state: Mapping[str, Any], interrupt: Callable[[], None]) -> Observations:
         record = state["record"]
         if isinstance(self._record, SingleRecord):
-            found, returns = self._record.rebuild(record, interrupt)
+            try:
+                found, returns = self._record.rebuild(record, interrupt)
+            except (UnfitObservationError, WorkerLostError, RaisedElsewhereError) as error:
+                raise RebuildError(str(error)) from error
             self.set_counts({**state["counts"], "returns": returns, "lengths": record["steps"]})
             return found
         if "seed" in record:

@@ -11,6 +11,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+ENOUGH = 4096
+"""Samples by which a curvature is known well enough: TRPO's authors took a tenth of 50,000."""
+
 
 @dataclass(frozen=True)
 class Sequences:
@@ -39,8 +42,6 @@ class Sequences:
         )
 
 
-ENOUGH = 4096
-"""Samples by which a curvature is known well enough: TRPO's authors took a tenth of 50,000."""
 Inputs = Tensor | Sequences
 """Rows [B, D], or sequences whose valid rows, step by step, count as the B rows."""
 
@@ -76,7 +77,7 @@ def split(
 
 
 def share_of(inputs: Inputs, share: float, generator: torch.Generator) -> Inputs:
-    """A random part of a batch's inputs: rows, or whole sequences; all of them where share is 1.
+    """A random part of a batch's inputs: rows, or whole sequences; the inputs where that is all.
 
     Args:
         inputs: of the whole batch.
@@ -84,10 +85,11 @@ def share_of(inputs: Inputs, share: float, generator: torch.Generator) -> Inputs
         generator: draws, on the CPU.
     """
     share = share or min(ENOUGH / max(len(inputs), 1), 1.0)
-    if share == 1.0:
-        return inputs
     count = len(inputs) if isinstance(inputs, Tensor) else inputs.valid.shape[1]
-    order = torch.randperm(count, generator=generator)[: max(round(share * count), 1)]
+    wanted = max(round(share * count), 1)
+    if wanted >= count:
+        return inputs
+    order = torch.randperm(count, generator=generator)[:wanted]
     if isinstance(inputs, Tensor):
         return inputs.index_select(0, order.to(inputs.device))
     return inputs.columns(order.to(inputs.valid.device))

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
-from typing import Any, NamedTuple, Protocol, runtime_checkable
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from gymnasium import spaces
@@ -60,13 +60,15 @@ class EnvironmentForm(Protocol):
         """Begin all episodes; of one seed, environment n takes the n-th after it."""
 
     def step(self, actions: NDArray[Any]) -> Step:
-        """Take one action [N, ...] in each environment."""
+        """Take one action [N, ...] in each environment.
+
+        Where no episode ended, the flags that say so are the one object that `constant` returns.
+        """
 
     def close(self) -> None:
         """Close the environments; called once."""
 
 
-@runtime_checkable
 class SingleForm(EnvironmentForm, Protocol):
     """Environments that run alone, so that the episode of each can begin once more by itself."""
 

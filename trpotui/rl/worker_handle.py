@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from typing import Any
 
 from trpotui.errors import RequestError
@@ -40,18 +40,23 @@ class WorkerHandle:
     def __init__(self, name: str, rows: range, memory: int) -> None:
         self._name = name
         self.rows = rows
-        self._process = subprocess.Popen(
-            [sys.executable, "-c", BOOT, *map(str, sys.path)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=where_errors_go(),
-            pass_fds=(memory,),
-            start_new_session=True,  # the terminal's Ctrl-C is for the program
-        )
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        with self._process.stdin as stdin, self._process.stdout as stdout:
-            self._channel = Channel(os.dup(stdout.fileno()), os.dup(stdin.fileno()))
+        with ExitStack() as theirs, ExitStack() as ours:
+            taken, outgoing = os.pipe()
+            theirs.callback(os.close, taken)
+            ours.callback(os.close, outgoing)
+            incoming, given = os.pipe()
+            theirs.callback(os.close, given)
+            ours.callback(os.close, incoming)
+            self._process = subprocess.Popen(
+                [sys.executable, "-c", BOOT, *map(str, sys.path)],
+                stdin=taken,
+                stdout=given,
+                stderr=where_errors_go(),
+                pass_fds=(memory,),
+                start_new_session=True,  # the terminal's Ctrl-C is for the program
+            )
+            ours.pop_all()  # they stay open
+        self._channel = Channel(incoming, outgoing)
 
     def send(self, message: bytes, deadline: float) -> None:
         """Ask something; whether it arrives is seen when it is answered."""
@@ -61,10 +66,15 @@ class WorkerHandle:
     def answer(
         self,
         deadline: float | None,
-        timeout: float,
+        patience: str,
         interrupt: Callable[[], None] | None = None,
     ) -> Any:
         """What the process answers; None to a step that ended no episode.
+
+        Args:
+            deadline: in seconds of `time.monotonic`; None waits for ever.
+            patience: how long that was, in words.
+            interrupt: called again and again meanwhile; after what it raises nothing can be asked.
 
         Raises:
             WorkerLostError: it has died, or hangs.
@@ -79,9 +89,7 @@ class WorkerHandle:
             raise WorkerLostError(f"{self._name} {self._how_it_ended()}") from None
         except TimeoutError:
             self._process.kill()
-            raise WorkerLostError(
-                f"{self._name} has not answered for {timeout:g} s (env_timeout)"
-            ) from None
+            raise WorkerLostError(f"{self._name} has not answered for {patience}") from None
         if not message:
             return None
         kind, content = pickle.loads(message)

@@ -24,8 +24,9 @@ from typing import Any
 import gymnasium
 import numpy as np
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 
-from trpotui.rl.observations import Observations, UnfitObservationError, mapped
+from trpotui.rl.observations import Observations, UnfitObservationError, put
 from trpotui.rl.replay import RebuildError
 from trpotui.rl.single_environments import SingleEnvironments, make_copies
 from trpotui.rl.steps import Start, constant
@@ -124,13 +125,13 @@ class Worker:
         assert shared is not None
         # a copy: an environment may keep its action
         step = self._made.step(shared.actions.copy())
-        _write(shared.observations, step.observations)
+        put(shared.observations, slice(None), step.observations)
         shared.rewards[:] = step.rewards
         shared.terminated[:] = step.terminated
         shared.truncated[:] = step.truncated
         if step.ended is self._none:
             return b""
-        _write(shared.finals, step.successors)
+        put(shared.finals, slice(None), step.successors)
         starts = self._made.starts()
         begun = {int(n): starts[n] for n in np.flatnonzero(step.ended)}
         return _done(begun)
@@ -142,21 +143,11 @@ class Worker:
 
     def _show(self, observations: Observations) -> None:
         assert self._shared is not None
-        _write(self._shared.observations, observations)
+        put(self._shared.observations, slice(None), observations)
 
 
 def _done(answer: object) -> bytes:
     return pickle.dumps(("done", answer))
-
-
-def _write(into: Observations, observations: Observations) -> None:
-    """Overwrite observations [N, ...] by others."""
-
-    def written(rows: NDArray[Any], new: NDArray[Any]) -> NDArray[Any]:
-        rows[:] = new
-        return rows
-
-    mapped(written, into, observations)
 
 
 class _NotUnderstoodError(Exception):
@@ -168,7 +159,8 @@ def main() -> None:
     for number in ENDING:  # not ignored: what an environment starts would inherit that
         signal.signal(number, lambda *_: None)
     channel = Channel(*_take_standard_streams())
-    Worker(channel).serve()
+    with threadpool_limits(limits=1, user_api="blas"):  # as in the process that trains
+        Worker(channel).serve()
 
 
 def _take_standard_streams() -> tuple[int, int]:

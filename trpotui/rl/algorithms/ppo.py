@@ -120,8 +120,9 @@ class Ppo:
         log_ratio = distribution.log_prob(linear.outputs, part.actions) - part.old_log_prob
         slopes = clipped_slopes(log_ratio, part.advantages, clip_range)  # in log pi(a|s) [b]
         cotangents = slopes[:, None] * distribution.score(linear.outputs, part.actions)
-        if weight := self.hyperparameters.entropy_coef / len(slopes):
-            cotangents.add_(distribution.entropy_slopes(linear.outputs), alpha=weight)
+        if weight := self.hyperparameters.entropy_coef:
+            entropy_slopes = distribution.entropy_slopes(linear.outputs)
+            cotangents.add_(entropy_slopes, alpha=weight / max(len(slopes), 1))
         return linear.vjp(cotangents)
 
     def state(self) -> dict[str, Any]:
