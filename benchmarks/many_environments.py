@@ -13,7 +13,7 @@ import argparse
 from collections.abc import Callable
 from pathlib import Path
 
-from processes import OURS, PEERS, Measurement, in_turn, measured, values
+from processes import OURS, PEERS, Measurement, in_turn, measured, setting_options, values
 from rows import Row, finish
 
 SCRIPT = PEERS / "jax_ppo.py"
@@ -33,7 +33,7 @@ def compare(rollout_steps: int, o: argparse.Namespace) -> tuple[list[Row], dict[
         f"critic_minibatches={MINIBATCHES}",
         *o.set,
     ]
-    chosen = [part for one in settings for part in ("--set", one)]
+    chosen = setting_options(settings)
     ours = [*OURS, "train", "--algorithm", "ppo", *sizes, *chosen, "--torch-threads"]
     commands = {
         "torch threads automatic" if count == 0 else f"torch threads {count}": [*ours, str(count)]

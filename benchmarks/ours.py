@@ -22,6 +22,7 @@ from typing import Any
 
 import torch
 from peers.made_up_batch import SEED, make
+from peers.update_timing import median_of
 from torch.profiler import ProfilerActivity, profile
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -156,11 +157,7 @@ def one_update(config: RunConfig, size: int, o: argparse.Namespace) -> dict[str,
         learner.algorithm.update(batch, lambda: None)
         return time.perf_counter() - began
 
-    once()
-    taken: list[float] = []
-    while sum(taken) < o.seconds:
-        taken.append(once())
-    result = {"ms": 1000 * statistics.median(taken), "updates": float(len(taken))}
+    result = median_of(once, o.seconds)
     if o.arithmetic:
         counter = FlopCounterMode(display=False, custom_mapping=MORE_PRODUCTS)
         with counter:

@@ -6,7 +6,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,11 @@ Measurement = Mapping[str, Any]
 
 class MeasurementError(Exception):
     """A process that was to measure something did not."""
+
+
+def setting_options(settings: Iterable[str]) -> list[str]:
+    """Settings KEY=VALUE as options of trpotui, or of `ours.py`."""
+    return [part for one in settings for part in ("--set", one)]
 
 
 def measured(command: Sequence[str], *, threads: int = 1) -> dict[str, Any]:

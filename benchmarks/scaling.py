@@ -16,7 +16,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from processes import OURS, Measurement, in_turn, measured, values
+from processes import OURS, Measurement, in_turn, measured, setting_options, values
 from rows import Row, finish
 from scaling_page import Point, Sweep, falls, page
 
@@ -62,7 +62,7 @@ def programs(
     sizes: Sequence[Size], seconds: float, settings: Sequence[str]
 ) -> dict[str, Callable[[int], Measurement]]:
     """What measures the training of each size, by its place on the axis."""
-    chosen = [part for one in settings for part in ("--set", one)]
+    chosen = setting_options(settings)
 
     def runner(size: Size) -> Callable[[int], Measurement]:
         command = [
@@ -80,7 +80,7 @@ def updates(
     sizes: Sequence[Size], seconds: float, settings: Sequence[str]
 ) -> dict[str, Callable[[int], Measurement]]:
     """What measures one update of each size, by its place on the axis."""
-    chosen = [part for one in settings for part in ("--set", one)]
+    chosen = setting_options(settings)
 
     def runner(size: Size) -> Callable[[int], Measurement]:
         command = [

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from processes import OURS, PEERS, Measurement, in_turn, measured, values
+from processes import OURS, PEERS, Measurement, in_turn, measured, setting_options, values
 from rows import Row, finish
 from variants import CG_ITERATIONS, CRITIC_EPOCHS, CRITIC_MINIBATCHES, MEASURED, VARIANTS
 
@@ -77,12 +77,12 @@ def own_variants(setting: Setting, wanted: Sequence[str]) -> dict[str, list[str]
     """Our variants that are measured, by what the table calls them: arguments of `ours.py`."""
     if setting.algorithm == "trpo":
         return {VARIANTS[name].label: VARIANTS[name].arguments for name in wanted}
-    return {"same work": [part for one in PPO_SETTINGS for part in ("--set", one)]}
+    return {"same work": setting_options(PPO_SETTINGS)}
 
 
 def compare(setting: Setting, o: argparse.Namespace) -> list[Row]:
     """One row for each variant of ours; they share what was measured of the peer."""
-    chosen = [part for one in o.set for part in ("--set", one)]
+    chosen = setting_options(o.set)
     variants = own_variants(setting, o.variants)
     peer = PEER_NAMES[setting.algorithm]
 

@@ -22,7 +22,16 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from figures import spread
-from processes import HERE, PEERS, Measurement, MeasurementError, in_turn, measured, values
+from processes import (
+    HERE,
+    PEERS,
+    Measurement,
+    MeasurementError,
+    in_turn,
+    measured,
+    setting_options,
+    values,
+)
 from rows import Row, finish
 
 OURS = "trpotui"
@@ -97,7 +106,7 @@ def run_peer(command: Sequence[str], seed: int, *, threads: int = 1) -> dict[str
 
 def programs(o: argparse.Namespace) -> dict[str, Callable[[int], Measurement]]:
     """What is run for each seed, by name."""
-    chosen = [part for one in o.set for part in ("--set", one)]
+    chosen = setting_options(o.set)
     found: dict[str, Callable[[int], Measurement]] = {
         OURS: lambda seed: run_ours(o.environment, seed, chosen)
     }

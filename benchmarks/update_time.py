@@ -15,7 +15,7 @@ import argparse
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from processes import OURS, PEERS, Measurement, in_turn, measured
+from processes import OURS, PEERS, Measurement, in_turn, measured, setting_options
 from rows import Row, finish
 from variants import CG_ITERATIONS, CRITIC_EPOCHS, CRITIC_MINIBATCHES, MEASURED, VARIANTS
 
@@ -29,7 +29,7 @@ def commands(o: argparse.Namespace) -> dict[str, list[str]]:
         *("--batch", *map(str, o.batch), "--networks", *o.networks),
         *("--seconds", str(o.seconds)),
     ]
-    chosen = [part for one in o.set for part in ("--set", one)]
+    chosen = setting_options(o.set)
     found = {
         VARIANTS[name].label: [*OURS, "update", *sizes, *VARIANTS[name].arguments, *chosen]
         for name in o.variants

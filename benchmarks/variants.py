@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from processes import setting_options
+
 CG_ITERATIONS, CRITIC_EPOCHS, CRITIC_MINIBATCHES = 10, 10, 4
 SHARE = 0.25
 ITERATIONS = (f"cg_iterations={CG_ITERATIONS}",)
@@ -25,7 +27,7 @@ class Variant:
     @property
     def arguments(self) -> list[str]:
         """Of `ours.py`."""
-        chosen = [part for setting in self.settings for part in ("--set", setting)]
+        chosen = setting_options(self.settings)
         return chosen if self.share is None else [*chosen, "--share", str(self.share)]
 
 

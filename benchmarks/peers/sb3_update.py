@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import argparse
 import copy
-import json
-import statistics
 import time
 
 import torch
@@ -17,6 +15,7 @@ from made_up_batch import make
 from sb3_contrib import TRPO
 from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.logger import Logger
+from update_timing import median_of, options, print_updates
 
 
 def fill(model: TRPO, data: dict[str, torch.Tensor]) -> None:
@@ -57,29 +56,16 @@ def one_update(o: argparse.Namespace, size: int, hidden: list[int]) -> dict[str,
         model.train()
         return time.perf_counter() - began
 
-    once()
-    taken: list[float] = []
-    while sum(taken) < o.seconds:
-        taken.append(once())
-    return {"ms": 1000 * statistics.median(taken), "updates": float(len(taken))}
+    return median_of(once, o.seconds)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--batch", type=int, nargs="+", required=True)
-    parser.add_argument("--networks", nargs="+", required=True)
-    parser.add_argument("--seconds", type=float, required=True)
+    parser = options()
     parser.add_argument("--cg-iterations", type=int, default=10)
-    parser.add_argument("--critic-epochs", type=int, default=10)
     parser.add_argument("--minibatches", type=int, default=4)
     o = parser.parse_args()
     torch.set_num_threads(1)
-    found = {
-        f"{size} {sizes}": one_update(o, size, [int(width) for width in sizes.split(",")])
-        for sizes in o.networks
-        for size in o.batch
-    }
-    print(json.dumps({"updates": found}))
+    print_updates(o, one_update)
 
 
 if __name__ == "__main__":

@@ -10,8 +10,6 @@ from __future__ import annotations
 
 import argparse
 import copy
-import json
-import statistics
 import time
 import warnings
 
@@ -25,6 +23,7 @@ from tianshou.data import Batch
 from tianshou.utils.net.common import Net
 from tianshou.utils.net.discrete import DiscreteActor, DiscreteCritic
 from torch.distributions import Categorical
+from update_timing import median_of, options, print_updates
 
 
 def network(hidden: list[int]) -> Net:
@@ -67,28 +66,14 @@ def one_update(o: argparse.Namespace, size: int, hidden: list[int]) -> dict[str,
         algorithm._update_with_batch(batch, batch_size=None, repeat=1)
         return time.perf_counter() - began
 
-    once()
-    taken: list[float] = []
-    while sum(taken) < o.seconds:
-        taken.append(once())
-    return {"ms": 1000 * statistics.median(taken), "updates": float(len(taken))}
+    return median_of(once, o.seconds)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--batch", type=int, nargs="+", required=True)
-    parser.add_argument("--networks", nargs="+", required=True)
-    parser.add_argument("--seconds", type=float, required=True)
-    parser.add_argument("--critic-epochs", type=int, default=10)
-    o = parser.parse_args()
+    o = options().parse_args()
     torch.set_num_threads(1)
     warnings.simplefilter("ignore")  # it warns of every shortened step
-    found = {
-        f"{size} {sizes}": one_update(o, size, [int(width) for width in sizes.split(",")])
-        for sizes in o.networks
-        for size in o.batch
-    }
-    print(json.dumps({"updates": found}))
+    print_updates(o, one_update)
 
 
 if __name__ == "__main__":

@@ -196,22 +196,34 @@ def checked(
     Raises:
         UnfitObservationError: its form is another; or from `check`.
     """
+    check_form(space, observation, name)
+    found: Any = observation
     if isinstance(space, spaces.Dict):
-        if not isinstance(observation, Mapping) or observation.keys() != space.spaces.keys():
-            raise UnfitObservationError(name, f"is no dict of {', '.join(space.spaces)}")
         return {
-            key: checked(part, observation[key], check, f"{name}.{key}")
+            key: checked(part, found[key], check, f"{name}.{key}")
             for key, part in space.spaces.items()
         }
     if isinstance(space, spaces.Tuple):
-        count = len(space.spaces)
-        if not isinstance(observation, tuple | list) or len(observation) != count:
-            raise UnfitObservationError(name, f"is no tuple of {count}")
         return tuple(
-            checked(part, observation[index], check, f"{name}.{index}")
+            checked(part, found[index], check, f"{name}.{index}")
             for index, part in enumerate(space.spaces)
         )
     return check(space, observation, name)
+
+
+def check_form(space: spaces.Space[Any], observation: object, name: str) -> None:
+    """Refuse what has other parts than a composite space.
+
+    Raises:
+        UnfitObservationError: it has.
+    """
+    if isinstance(space, spaces.Dict):
+        if not isinstance(observation, Mapping) or observation.keys() != space.spaces.keys():
+            raise UnfitObservationError(name, f"is no dict of {', '.join(space.spaces)}")
+    elif isinstance(space, spaces.Tuple):
+        count = len(space.spaces)
+        if not isinstance(observation, tuple | list) or len(observation) != count:
+            raise UnfitObservationError(name, f"is no tuple of {count}")
 
 
 def check_rows(space: spaces.Space[Any], rows: object, name: str, *, count: int) -> NDArray[Any]:

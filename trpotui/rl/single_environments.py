@@ -22,6 +22,7 @@ from trpotui.rl.observations import (
     Observations,
     UnfitObservationError,
     all_finite,
+    check_form,
     check_numbers,
     check_row,
     checked,
@@ -182,19 +183,14 @@ def _joiner(space: spaces.Space[Any]) -> _Joiner:
 
 def _join(space: spaces.Space[Any], found: list[Any], name: str) -> Observations:
     """Observations of single environments as one [N, ...], in the form of their space."""
+    for one in found:
+        check_form(space, one, name)
     if isinstance(space, spaces.Dict):
-        for one in found:
-            if not isinstance(one, Mapping) or one.keys() != space.spaces.keys():
-                raise UnfitObservationError(name, f"is no dict of {', '.join(space.spaces)}")
         return {
             key: _join(part, [one[key] for one in found], f"{name}.{key}")
             for key, part in space.spaces.items()
         }
     if isinstance(space, spaces.Tuple):
-        count = len(space.spaces)
-        for one in found:
-            if not isinstance(one, tuple | list) or len(one) != count:
-                raise UnfitObservationError(name, f"is no tuple of {count}")
         return tuple(
             _join(part, [one[index] for one in found], f"{name}.{index}")
             for index, part in enumerate(space.spaces)

@@ -53,10 +53,9 @@ class Worker:
     def serve(self) -> None:
         """Until the program is gone or needs no environments."""
         try:
-            while True:
-                self._channel.send(self._answer(self._channel.receive()))
-        except (EOFError, BrokenPipeError):
-            pass
+            with suppress(EOFError, BrokenPipeError):
+                while True:
+                    self._channel.send(self._answer(self._channel.receive()))
         finally:
             if self._environments is not None:
                 with suppress(Exception):
