@@ -20,6 +20,8 @@ from torch import Tensor
 from trpotui.rl.architecture import PolicySpec
 from trpotui.rl.matrix_products import affine, outer, times
 
+aten = torch.ops.aten
+
 Layer = tuple[Tensor, Tensor]
 """Weight and bias."""
 WIDTH_PER_OUTPUT = 32
@@ -118,13 +120,6 @@ class MLPLinearization:
         self.latent = hidden[-1]
         """What the last affine layer sees [b, L]."""
         self.outputs = outputs
-        # derivative of each activation from its own value: tanh' = 1 - tanh^2, relu' = [h > 0]
-        self._slopes = [
-            torch.addcmul(h.new_ones(()), h, h, value=-1.0)
-            if network.activation == "tanh"
-            else (h > 0).to(h.dtype)
-            for h in hidden[1:]
-        ]
         self._by_unit: list[list[Tensor]] | None = None
 
     def jvp(self, tangent: Tensor) -> Tensor:
@@ -151,7 +146,8 @@ class MLPLinearization:
             if change is not None:
                 moved += times(change, weight.T)
             latent = change
-            change = moved.mul_(self._slopes[index]) if index < len(self._slopes) else moved
+            last = index + 1 == len(self._hidden)
+            change = moved if last else self._through(moved, self._hidden[index + 1])
         assert change is not None
         return latent, change
 
@@ -177,25 +173,37 @@ class MLPLinearization:
             flowing = times(flowing, self._network.layers[index + 1][0])
             if latent_cotangents is not None and index == len(pieces) - 1:
                 flowing += latent_cotangents
-            flowing.mul_(self._slopes[index])
+            self._through(flowing, self._hidden[index + 1])
             _weigh(flowing, self._hidden[index], pieces[index])
         return gradient
 
     def _pays_by_unit(self) -> bool:
         """Whether products with derivatives by unit are cheaper than passes through all layers."""
         outputs = self.outputs.shape[1]
-        if len(self._slopes) < 2 or outputs * WIDTH_PER_OUTPUT > self.latent.shape[1]:
+        if len(self._hidden) < 3 or outputs * WIDTH_PER_OUTPUT > self.latent.shape[1]:
             return False
-        units = sum(slopes.shape[1] for slopes in self._slopes)
+        units = sum(hidden.shape[1] for hidden in self._hidden[1:])
         return outputs * units * self._batch <= MOST_DERIVATIVES
 
     def _derivatives_by_unit(self) -> list[list[Tensor]]:
         """Of each output in what enters each hidden layer [B, width], layer by layer."""
         weights = [weight for weight, _ in self._network.layers]
-        derivatives = [weights[-1][:, None] * self._slopes[-1]]  # [K, 1, L] * [B, L]
-        for weight, slopes in zip(weights[-2:0:-1], self._slopes[-2::-1], strict=True):
-            derivatives.append(times(derivatives[-1], weight).mul_(slopes))
+        at_latent = weights[-1][:, None].repeat(1, len(self.latent), 1)  # [K, B, L]
+        derivatives = [self._through(at_latent, self.latent)]
+        for weight, hidden in zip(weights[-2:0:-1], self._hidden[-2:0:-1], strict=True):
+            derivatives.append(self._through(times(derivatives[-1], weight), hidden))
         return [list(layer) for layer in reversed(derivatives)]
+
+    def _through(self, flowing: Tensor, hidden: Tensor) -> Tensor:
+        """Numbers [..., n] times the slopes of the activations whose values are `hidden` [B, n].
+
+        In place, in one pass and with nothing kept: tanh' = 1 - tanh^2, relu' = [h > 0].
+        """
+        if self._network.activation == "tanh":
+            aten.tanh_backward.grad_input(flowing, hidden, grad_input=flowing)
+        else:
+            aten.threshold_backward.grad_input(flowing, hidden, 0, grad_input=flowing)
+        return flowing
 
 
 def _weigh(flowing: Tensor, hidden: Tensor, layer: Layer) -> None:

@@ -28,6 +28,7 @@ from trpotui.events import (
     UpdateFinished,
     metrics_row,
 )
+from trpotui.rl.allocation import freed_memory_kept
 from trpotui.rl.checkpoint import Progress, check_same_run, computed_otherwise
 from trpotui.rl.collector import LONGEST_WAIT
 from trpotui.rl.control import Control, Interrupted
@@ -104,7 +105,11 @@ def train(
     h = config.hyperparameters
     width = max([*h.hidden_sizes, UNITS if h.network == "cnn" else 1])
     samples = expected_samples(config)
-    with threads(config.torch_threads, batch=samples, width=width), memory_told(device):
+    with (
+        threads(config.torch_threads, batch=samples, width=width),
+        freed_memory_kept(),
+        memory_told(device),
+    ):
         run = _Run(config, device, control or Control(), store, resume_from)
         try:
             yield from run.events()
