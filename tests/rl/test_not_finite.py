@@ -23,7 +23,7 @@ from network_samples import make_critic, make_spec
 
 from trpotui.errors import RunError
 from trpotui.events import Notice, RejectReason, UpdateFinished
-from trpotui.rl import natural_gradient, value_function
+from trpotui.rl import critic_fit, natural_gradient, value_function
 from trpotui.rl.line_search import line_search, maximize_along
 from trpotui.rl.networks import Actor, Critic
 from trpotui.rl.optimizers import Adam
@@ -201,9 +201,8 @@ def test_adam_critic_with_a_unit_at_minus_infinity_is_put_back(critic):
         inputs,
         targets,
         learning_rate=1e-3,
-        epochs=1,
         minibatches=1,
-        generator=torch.Generator(),
+        orders=[torch.arange(8)],
     )
     assert math.isnan(loss)
     assert torch.equal(critic.parameters, before)
@@ -291,6 +290,6 @@ def test_nine_refusals_in_a_row_do_not_stop_a_run(config, monkeypatch):
 
 
 def test_critic_that_is_refused_counts_as_well(config, monkeypatch):
-    monkeypatch.setattr(value_function.CriticFit, "__call__", lambda *_, **__: math.nan)
+    monkeypatch.setattr(critic_fit.CriticFit, "__call__", lambda *_: math.nan)
     with pytest.raises(RunError, match="10 updates in a row would have made the critic NaN"):
         list(train(config, store=Shelf()))

@@ -12,7 +12,7 @@ from torch.autograd import functional
 from torch.func import functional_call
 
 from trpotui.rl.recurrent import GATES, Cell, cell_shapes, state_size
-from trpotui.rl.sequences import Sequences, split
+from trpotui.rl.sequences import Sequences, shuffled, split
 from trpotui.rl.unrolling import unroll
 
 T, N, D, M = 9, 4, 3, 5
@@ -260,12 +260,16 @@ class TestNetworks:
                 network(random(T, D))
 
 
+def order_of(inputs):
+    return shuffled(inputs, torch.Generator().manual_seed(0))
+
+
 class TestMinibatches:
     def test_sequences_stay_whole_and_every_row_comes_once(self, kind):
         actor, _ = make_networks(kind)
         inputs = sequences(actor.spec)
         outputs, seen = actor(inputs), []
-        parts = list(split(inputs, 2, torch.Generator().manual_seed(0)))
+        parts = list(split(inputs, 2, order_of(inputs)))
         assert len(parts) == 2
         for part, rows in parts:
             assert part.rows.shape == (T, N // 2, D)
@@ -278,14 +282,14 @@ class TestMinibatches:
     def test_there_are_no_more_than_environments(self, kind, n_envs, expected):
         actor, _ = make_networks(kind)
         inputs = sequences(actor.spec).columns(torch.arange(n_envs))
-        parts = list(split(inputs, 8, torch.Generator().manual_seed(0)))
+        parts = list(split(inputs, 8, order_of(inputs)))
         assert len(parts) == expected
 
     def test_an_environment_without_a_valid_row_makes_none(self, kind):
         actor, _ = make_networks(kind)
         inputs = sequences(actor.spec)
         inputs.valid[:, 2] = False
-        parts = list(split(inputs, N, torch.Generator().manual_seed(0)))
+        parts = list(split(inputs, N, order_of(inputs)))
         assert len(parts) == N - 1
         assert all(len(rows) for _, rows in parts)
 

@@ -14,6 +14,7 @@ from network_samples import make_spec
 from trpotui.rl import value_function
 from trpotui.rl.networks import Critic
 from trpotui.rl.optimizers import Adam
+from trpotui.rl.sequences import shuffled
 from trpotui.rl.value_function import clipped_errors, fit_adam, fit_gauss_newton
 
 
@@ -34,12 +35,14 @@ def loss(critic: Critic, inputs: torch.Tensor, targets: torch.Tensor) -> float:
 
 def adam_fit(critic, inputs, targets, *, optimizer=None, **settings):
     values = {"learning_rate": 1e-2, "epochs": 20, "minibatches": 4} | settings
+    generator = torch.Generator().manual_seed(0)
+    orders = [shuffled(inputs, generator) for _ in range(values.pop("epochs"))]
     return fit_adam(
         critic,
         optimizer or Adam(critic.parameters),
         inputs,
         targets,
-        generator=torch.Generator().manual_seed(0),
+        orders=orders,
         **values,
     )
 

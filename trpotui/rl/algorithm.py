@@ -5,8 +5,7 @@ Legend: B samples, D observation features, A action dimensions.
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol
 
@@ -16,7 +15,7 @@ from torch import Tensor
 from trpotui.config import SharedHyperparameters
 from trpotui.events import RejectReason, TrustRegionStep
 from trpotui.rl.networks import Actor, Critic
-from trpotui.rl.sequences import Inputs, split
+from trpotui.rl.sequences import Inputs
 
 
 @dataclass(frozen=True)
@@ -35,18 +34,6 @@ class Batch:
     """[B]; what the critic said of the inputs when the advantages were made."""
     remaining: float = 1.0
     """Share of the run's steps that is left, from 1 down to 0; schedules anneal with it."""
-
-    def minibatches(self, count: int, generator: torch.Generator) -> Iterator[Batch]:
-        """Shuffled parts of nearly equal size; a policy with memory keeps its sequences whole."""
-        for inputs, rows in split(self.inputs, count, generator):
-            yield dataclasses.replace(
-                self,
-                inputs=inputs,
-                actions=self.actions[rows],
-                advantages=self.advantages[rows],
-                targets=self.targets[rows],
-                values=self.values[rows],
-            )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,7 +72,8 @@ class Algorithm(Protocol):
     def update(self, batch: Batch, interrupt: Callable[[], None]) -> UpdateStats:
         """Improve actor and critic on one batch.
 
-        `interrupt` is called between costly steps; what it raises leaves the actor as it was.
+        `interrupt` is called between costly steps, perhaps in two threads; what it raises leaves
+        networks and optimisers in the middle of the update, and the learner puts them back.
         """
 
     def state(self) -> dict[str, Any]:

@@ -39,13 +39,13 @@ def threads(count: int, *, batch: int, width: int) -> Iterator[None]:
     """Let torch use `count` threads, and numpy one, until the context ends.
 
     Args:
-        count: threads; 0 chooses one for small products, where starting others costs more than
-            they save, and torch's own number for large ones.
+        count: threads; 0 chooses one for small updates, where others cost more than they save, and
+            torch's own number for large ones.
         batch: samples of an update.
         width: of the widest hidden layer.
     """
     before = torch.get_num_threads()
-    chosen = count or (1 if batch * width * width < 2**25 else before)
+    chosen = count or (1 if batch * width * width < 2**24 else before)
     torch.set_num_threads(chosen)
     try:
         with threadpool_limits(limits=1, user_api="blas"):

@@ -22,7 +22,7 @@ from trpotui.rl.linearization import Linearization
 from trpotui.rl.natural_gradient import all_finite
 from trpotui.rl.networks import Actor
 from trpotui.rl.optimizers import Optimizer, shortened
-from trpotui.rl.sequences import Inputs, split
+from trpotui.rl.sequences import Inputs, shuffled, split
 from trpotui.rl.surrogate import Surrogate
 
 
@@ -81,7 +81,8 @@ def minibatches(
     # advantages of deviation 1 are no rounding, whatever they were differences of
     scale = 1.0 if h.normalize_advantages else float(batch.targets.abs().max())
     old_log_prob = surrogate.old_log_prob.to(surrogate.old.dtype)
-    for inputs, rows in split(batch.inputs, h.minibatches, generator):
+    order = shuffled(batch.inputs, generator)
+    for inputs, rows in split(batch.inputs, h.minibatches, order):
         advantages = batch.advantages.index_select(0, rows)
         if h.normalize_minibatches:
             advantages = standardized(advantages, scale=scale)

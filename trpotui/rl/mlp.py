@@ -27,8 +27,8 @@ Layer = tuple[Tensor, Tensor]
 WIDTH_PER_OUTPUT = 32
 """Units of the last hidden layer for each output, from which on derivatives by unit pay: they cost
 two elementwise passes an output, and save two matrix products."""
-IN_CACHE = 2**17
-"""Numbers of a layer that one core keeps at hand from one operation to the next: 512 KiB."""
+IN_CACHE = 2**18
+"""Numbers of a layer that one core keeps at hand from one operation to the next: 1 MiB."""
 MOST_DERIVATIVES = 2**26
 """Numbers that they may take for a batch: 256 MiB."""
 

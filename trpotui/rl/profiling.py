@@ -26,7 +26,7 @@ SECTIONS = {
     GRADIENT: ["learner:Learner._update"],
     "Fisher products": ["surrogate:Surrogate.fisher_product"],
     "line search, KL": ["surrogate:Surrogate.kl_and_gain"],
-    "critic": ["value_function:CriticFit.__call__"],
+    "critic": ["critic_fit:CriticFit.__call__", "critic_fit:Loss.wait"],
     "evaluation": ["evaluation:Evaluator.__call__"],
     "saving": ["saving:Saver.save", "saving:Saver.save_policy", "saving:Saver.remember"],
 }

@@ -46,31 +46,38 @@ Inputs = Tensor | Sequences
 """Rows [B, D], or sequences whose valid rows, step by step, count as the B rows."""
 
 
-def split(
-    inputs: Inputs, parts: int, generator: torch.Generator
-) -> Iterator[tuple[Inputs, Tensor]]:
-    """Shuffled minibatches of nearly equal size.
+def shuffled(inputs: Inputs, generator: torch.Generator) -> Tensor:
+    """Numbers of a batch's rows, in a random order; of environments where there are sequences.
 
-    Rows are drawn one by one; sequences stay whole, so it is environments that are drawn, and there
+    Args:
+        inputs: of the whole batch.
+        generator: shuffles, on the CPU.
+    """
+    count = len(inputs) if isinstance(inputs, Tensor) else inputs.valid.shape[1]
+    return torch.randperm(count, generator=generator)
+
+
+def split(inputs: Inputs, parts: int, order: Tensor) -> Iterator[tuple[Inputs, Tensor]]:
+    """Minibatches of nearly equal size.
+
+    Rows are taken one by one; sequences stay whole, so it is environments that are taken, and there
     are at most N parts.
 
     Args:
         inputs: of the whole batch.
         parts: how many minibatches.
-        generator: shuffles, on the CPU.
+        order: what `shuffled` returned for the inputs.
 
     Yields:
         The inputs of a minibatch, and the numbers [b] of its rows in the batch.
     """
     if isinstance(inputs, Tensor):
-        order = torch.randperm(len(inputs), generator=generator).to(inputs.device)
-        for rows in order.chunk(parts):
+        for rows in order.to(inputs.device).chunk(parts):
             yield inputs.index_select(0, rows), rows
         return
     numbers = torch.full(inputs.valid.shape, -1, device=inputs.valid.device)
     numbers[inputs.valid] = torch.arange(len(inputs), device=inputs.valid.device)
-    order = torch.randperm(inputs.valid.shape[1], generator=generator).to(inputs.valid.device)
-    for chosen in order.chunk(parts):
+    for chosen in order.to(inputs.valid.device).chunk(parts):
         rows = numbers[:, chosen]
         if bool((rows >= 0).any()):
             yield inputs.columns(chosen), rows[rows >= 0]
@@ -89,7 +96,7 @@ def share_of(inputs: Inputs, share: float, generator: torch.Generator) -> Inputs
     wanted = max(round(share * count), 1)
     if wanted >= count:
         return inputs
-    order = torch.randperm(count, generator=generator)[:wanted]
+    chosen = shuffled(inputs, generator)[:wanted]
     if isinstance(inputs, Tensor):
-        return inputs.index_select(0, order.to(inputs.device))
-    return inputs.columns(order.to(inputs.valid.device))
+        return inputs.index_select(0, chosen.to(inputs.device))
+    return inputs.columns(chosen.to(inputs.valid.device))

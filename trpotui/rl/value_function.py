@@ -6,17 +6,15 @@ Legend: B samples, D inputs, P parameters.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterable
 
 import torch
 from torch import Tensor
 
-from trpotui.config import SharedHyperparameters
 from trpotui.rl.natural_gradient import all_finite, conjugate_gradient
 from trpotui.rl.networks import Critic
 from trpotui.rl.optimizers import Adam, has_overflowed, shortened
-from trpotui.rl.sequences import Inputs, share_of, split
+from trpotui.rl.sequences import Inputs, split
 
 HALVINGS = 10
 
@@ -90,9 +88,8 @@ def fit_adam(
     targets: Tensor,
     *,
     learning_rate: float,
-    epochs: int,
     minibatches: int,
-    generator: torch.Generator,
+    orders: Iterable[Tensor],
     interrupt: Callable[[], None] = lambda: None,
     max_grad_norm: float = 0.0,
     value_clip: float = 0.0,
@@ -106,9 +103,8 @@ def fit_adam(
         inputs: [B, D].
         targets: [B].
         learning_rate: of Adam.
-        epochs: passes over the batch.
         minibatches: per pass, of nearly equal size.
-        generator: shuffles the samples, on the CPU.
+        orders: of each pass over the batch, as `sequences.shuffled` draws them.
         interrupt: called before each pass.
         max_grad_norm: a longer gradient is shortened to this norm; 0 leaves all as they are.
         value_clip: how far values may go from `old_values` before `clipped_errors` stops them; 0
@@ -125,9 +121,9 @@ def fit_adam(
     if targets.shape != (len(inputs),):
         raise ValueError(f"targets must be [{len(inputs)}], got {list(targets.shape)}")
     old, state = critic.parameters.clone(), optimizer.state()
-    for _ in range(epochs):
+    for order in orders:
         interrupt()
-        for part, rows in split(inputs, minibatches, generator):
+        for part, rows in split(inputs, minibatches, order):
             linear = critic.linearize(part)
             values, aims = linear.outputs[:, 0], targets.index_select(0, rows)
             errors = values - aims
@@ -154,75 +150,3 @@ def clipped_errors(
     clipped = old_values + (values - old_values).clamp(-value_clip, value_clip)
     errors = values - targets
     return torch.where(errors.abs() >= (clipped - targets).abs(), errors, 0.0)
-
-
-class CriticFit:
-    """The critic's regression as the hyperparameters ask for it; Adam's moments live here.
-
-    Args:
-        critic: written in place.
-        generator: draws and shuffles the samples, on the CPU.
-    """
-
-    def __init__(self, critic: Critic, generator: torch.Generator) -> None:
-        self._critic = critic
-        self._generator = generator
-        self._optimizer = Adam(critic.parameters)
-
-    def __call__(
-        self,
-        inputs: Inputs,
-        targets: Tensor,
-        hyperparameters: SharedHyperparameters,
-        interrupt: Callable[[], None],
-        *,
-        annealing: float = 1.0,
-        max_grad_norm: float = 0.0,
-        value_clip: float = 0.0,
-        old_values: Tensor | None = None,
-    ) -> float:
-        """Fit to targets [B] of inputs [B, D]; the mean squared error afterwards.
-
-        Args:
-            inputs: [B, D], or sequences.
-            targets: [B].
-            hyperparameters: which method, and its settings.
-            interrupt: called between costly steps.
-            annealing: share of the learning rate that is left; this and the rest are Adam's only.
-            max_grad_norm: as in `fit_adam`, like the two below.
-            value_clip: nearness to the old values.
-            old_values: [B].
-        """
-        h = hyperparameters
-        if h.critic == "gauss_newton":
-            return fit_gauss_newton(
-                self._critic,
-                inputs,
-                targets,
-                iterations=h.critic_iterations,
-                damping=h.critic_damping,
-                curvature_inputs=share_of(inputs, h.critic_share, self._generator),
-                interrupt=interrupt,
-            )
-        return fit_adam(
-            self._critic,
-            self._optimizer,
-            inputs,
-            targets,
-            learning_rate=h.critic_learning_rate * annealing,
-            epochs=h.critic_epochs,
-            minibatches=h.critic_minibatches,
-            generator=self._generator,
-            interrupt=interrupt,
-            max_grad_norm=max_grad_norm,
-            value_clip=value_clip,
-            old_values=old_values,
-        )
-
-    def state(self) -> dict[str, Any]:
-        """Adam's moments."""
-        return self._optimizer.state()
-
-    def restore(self, state: dict[str, Any]) -> None:
-        """Take over what `state` returned."""
-        self._optimizer.restore(state)

@@ -17,12 +17,12 @@ from pydantic.dataclasses import dataclass
 
 from trpotui.config import STRICT, SharedHyperparameters
 from trpotui.rl.algorithm import Batch, UpdateStats
+from trpotui.rl.critic_fit import CriticFit
 from trpotui.rl.line_search import trust_region_step, whole_step
 from trpotui.rl.natural_gradient import natural_step
 from trpotui.rl.networks import Actor, Critic
 from trpotui.rl.sequences import share_of
 from trpotui.rl.surrogate import Surrogate
-from trpotui.rl.value_function import CriticFit
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -65,34 +65,31 @@ class Npg:
         self._generator = generator
 
     def update(self, batch: Batch, interrupt: Callable[[], None]) -> UpdateStats:
-        """One fit of the critic and one natural step of the actor.
-
-        The critic goes first: whatever is interrupted then leaves the actor as it was.
-        """
+        """One fit of the critic and one natural step of the actor."""
         h = self.hyperparameters
-        value_loss = self._critic_fit(batch.inputs, batch.targets, h, interrupt)
-        part = share_of(batch.inputs, h.fisher_share, self._generator)
-        surrogate = Surrogate(self._actor, batch, interrupt, fisher_inputs=part)
-        step = natural_step(
-            surrogate.gradient(),
-            surrogate.fisher_product,
-            max_kl=h.max_kl,
-            iterations=h.cg_iterations,
-            damping=h.cg_damping,
-        )
-        taken = whole_step(step, self._actor.parameters, surrogate.kl_and_gain)
-        if taken.accepted:
-            self._actor.confine()
-        return UpdateStats(
-            kl=taken.kl,
-            surrogate_gain=taken.gain,
-            entropy=surrogate.entropy(),
-            grad_norm=step.grad_norm,
-            value_loss=value_loss,
-            reject_reason=step.reject_reason or taken.reject_reason,
-            max_kl=h.max_kl,
-            trust_region=trust_region_step(step, taken, max_kl=h.max_kl),
-        )
+        with self._critic_fit.beside(batch, h, interrupt) as loss:
+            part = share_of(batch.inputs, h.fisher_share, self._generator)
+            surrogate = Surrogate(self._actor, batch, interrupt, fisher_inputs=part)
+            step = natural_step(
+                surrogate.gradient(),
+                surrogate.fisher_product,
+                max_kl=h.max_kl,
+                iterations=h.cg_iterations,
+                damping=h.cg_damping,
+            )
+            taken = whole_step(step, self._actor.parameters, surrogate.kl_and_gain)
+            if taken.accepted:
+                self._actor.confine()
+            return UpdateStats(
+                kl=taken.kl,
+                surrogate_gain=taken.gain,
+                entropy=surrogate.entropy(),
+                grad_norm=step.grad_norm,
+                value_loss=loss.wait(),
+                reject_reason=step.reject_reason or taken.reject_reason,
+                max_kl=h.max_kl,
+                trust_region=trust_region_step(step, taken, max_kl=h.max_kl),
+            )
 
     def state(self) -> dict[str, Any]:
         """The critic's optimiser."""

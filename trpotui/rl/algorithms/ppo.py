@@ -18,6 +18,7 @@ from torch import Tensor
 
 from trpotui.config import STRICT, SharedHyperparameters
 from trpotui.rl.algorithm import Batch, UpdateStats
+from trpotui.rl.critic_fit import AdamLimits, CriticFit
 from trpotui.rl.first_order import (
     Minibatch,
     MinibatchHyperparameters,
@@ -28,7 +29,6 @@ from trpotui.rl.first_order import (
 from trpotui.rl.networks import Actor, Critic
 from trpotui.rl.optimizers import Adam
 from trpotui.rl.surrogate import Surrogate
-from trpotui.rl.value_function import CriticFit
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -80,39 +80,31 @@ class Ppo:
         annealing = batch.remaining if h.anneal_learning_rate else 1.0
         learning_rate = h.learning_rate * annealing
         clip_range = h.clip_range * (batch.remaining if h.anneal_clip_range else 1.0)
-        value_loss = self._critic_fit(
-            batch.inputs,
-            batch.targets,
-            h,
-            interrupt,
-            annealing=annealing,
-            max_grad_norm=h.max_grad_norm,
-            value_clip=h.value_clip,
-            old_values=batch.values,
-        )
-        surrogate = Surrogate(self._actor, batch, interrupt)
-        epochs, too_far = 0, False
-        with ascending(self._actor, self._optimizer, surrogate, interrupt) as ascent:
-            while epochs < h.epochs and not too_far:
-                for part in minibatches(batch, surrogate, h, self._generator):
-                    gradient = self._gradient(part, clip_range)
-                    ascent.step(gradient, learning_rate, h.max_grad_norm)
-                epochs += 1
-                too_far = h.target_kl > 0 and surrogate.kl_and_gain()[0] > h.target_kl
-        return UpdateStats(
-            kl=ascent.kl,
-            surrogate_gain=ascent.gain,
-            entropy=surrogate.entropy(),
-            grad_norm=ascent.grad_norm,
-            value_loss=value_loss,
-            reject_reason=ascent.reject_reason,
-            target_kl=h.target_kl or None,
-            learning_rate=learning_rate,
-            clip_range=clip_range,
-            clip_fraction=surrogate.clip_fraction(clip_range),
-            epochs=epochs,
-            stopped_early=epochs < h.epochs,
-        )
+        limits = AdamLimits(annealing, h.max_grad_norm, h.value_clip)
+        with self._critic_fit.beside(batch, h, interrupt, limits) as loss:
+            surrogate = Surrogate(self._actor, batch, interrupt)
+            epochs, too_far = 0, False
+            with ascending(self._actor, self._optimizer, surrogate, interrupt) as ascent:
+                while epochs < h.epochs and not too_far:
+                    for part in minibatches(batch, surrogate, h, self._generator):
+                        gradient = self._gradient(part, clip_range)
+                        ascent.step(gradient, learning_rate, h.max_grad_norm)
+                    epochs += 1
+                    too_far = h.target_kl > 0 and surrogate.kl_and_gain()[0] > h.target_kl
+            return UpdateStats(
+                kl=ascent.kl,
+                surrogate_gain=ascent.gain,
+                entropy=surrogate.entropy(),
+                grad_norm=ascent.grad_norm,
+                value_loss=loss.wait(),
+                reject_reason=ascent.reject_reason,
+                target_kl=h.target_kl or None,
+                learning_rate=learning_rate,
+                clip_range=clip_range,
+                clip_fraction=surrogate.clip_fraction(clip_range),
+                epochs=epochs,
+                stopped_early=epochs < h.epochs,
+            )
 
     def _gradient(self, part: Minibatch, clip_range: float) -> Tensor:
         """Gradient [P] of what is maximised, on a minibatch."""

@@ -21,6 +21,7 @@ from torch import Tensor
 
 from trpotui.config import STRICT, SharedHyperparameters
 from trpotui.rl.algorithm import Batch, UpdateStats
+from trpotui.rl.critic_fit import AdamLimits, CriticFit
 from trpotui.rl.first_order import (
     Minibatch,
     MinibatchHyperparameters,
@@ -32,7 +33,6 @@ from trpotui.rl.networks import Actor, Critic
 from trpotui.rl.optimizers import Adam
 from trpotui.rl.penalty import adapted_penalty
 from trpotui.rl.surrogate import Surrogate
-from trpotui.rl.value_function import CriticFit
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -79,35 +79,29 @@ class PpoPenalty:
         h, beta = self.hyperparameters, self._beta
         annealing = batch.remaining if h.anneal_learning_rate else 1.0
         learning_rate = h.learning_rate * annealing
-        value_loss = self._critic_fit(
-            batch.inputs,
-            batch.targets,
-            h,
-            interrupt,
-            annealing=annealing,
-            max_grad_norm=h.max_grad_norm,
-        )
-        surrogate = Surrogate(self._actor, batch, interrupt)
-        with ascending(self._actor, self._optimizer, surrogate, interrupt) as ascent:
-            for _ in range(h.epochs):
-                for part in minibatches(batch, surrogate, h, self._generator):
-                    linear = self._actor.linearize(part.inputs)
-                    gradient = objective_gradient(linear, partial(self._objective, part))
-                    ascent.step(gradient, learning_rate, h.max_grad_norm)
-        if ascent.reject_reason is None:
-            self._beta = self._next_beta(ascent.kl)
-        return UpdateStats(
-            kl=ascent.kl,
-            surrogate_gain=ascent.gain,
-            entropy=surrogate.entropy(),
-            grad_norm=ascent.grad_norm,
-            value_loss=value_loss,
-            reject_reason=ascent.reject_reason,
-            target_kl=None if h.beta_update == "fixed" else h.target_kl,
-            penalty=beta,
-            learning_rate=learning_rate,
-            epochs=h.epochs,
-        )
+        limits = AdamLimits(annealing, h.max_grad_norm)
+        with self._critic_fit.beside(batch, h, interrupt, limits) as loss:
+            surrogate = Surrogate(self._actor, batch, interrupt)
+            with ascending(self._actor, self._optimizer, surrogate, interrupt) as ascent:
+                for _ in range(h.epochs):
+                    for part in minibatches(batch, surrogate, h, self._generator):
+                        linear = self._actor.linearize(part.inputs)
+                        gradient = objective_gradient(linear, partial(self._objective, part))
+                        ascent.step(gradient, learning_rate, h.max_grad_norm)
+            if ascent.reject_reason is None:
+                self._beta = self._next_beta(ascent.kl)
+            return UpdateStats(
+                kl=ascent.kl,
+                surrogate_gain=ascent.gain,
+                entropy=surrogate.entropy(),
+                grad_norm=ascent.grad_norm,
+                value_loss=loss.wait(),
+                reject_reason=ascent.reject_reason,
+                target_kl=None if h.beta_update == "fixed" else h.target_kl,
+                penalty=beta,
+                learning_rate=learning_rate,
+                epochs=h.epochs,
+            )
 
     def _objective(self, part: Minibatch, parameters: Tensor) -> Tensor:
         """What is maximised, of distribution parameters [b, K]."""

@@ -17,12 +17,12 @@ from pydantic.dataclasses import dataclass
 
 from trpotui.config import STRICT, SharedHyperparameters
 from trpotui.rl.algorithm import Batch, UpdateStats
+from trpotui.rl.critic_fit import CriticFit
 from trpotui.rl.line_search import line_search, trust_region_step
 from trpotui.rl.natural_gradient import natural_step
 from trpotui.rl.networks import Actor, Critic
 from trpotui.rl.sequences import share_of
 from trpotui.rl.surrogate import Reduction, Surrogate
-from trpotui.rl.value_function import CriticFit
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -76,44 +76,41 @@ class Trpo:
         self._generator = generator
 
     def update(self, batch: Batch, interrupt: Callable[[], None]) -> UpdateStats:
-        """One fit of the critic and one trust-region step of the actor.
-
-        The critic goes first: whatever is interrupted then leaves the actor as it was.
-        """
+        """One fit of the critic and one trust-region step of the actor."""
         h = self.hyperparameters
-        value_loss = self._critic_fit(batch.inputs, batch.targets, h, interrupt)
-        part = share_of(batch.inputs, h.fisher_share, self._generator)
-        surrogate = Surrogate(self._actor, batch, interrupt, fisher_inputs=part)
-        step = natural_step(
-            surrogate.gradient(),
-            surrogate.fisher_product,
-            max_kl=h.max_kl,
-            iterations=h.cg_iterations,
-            damping=h.cg_damping,
-        )
-        search = line_search(
-            self._actor.parameters,
-            step.full_step,
-            lambda: surrogate.kl_and_gain(h.kl_reduction),
-            max_kl=h.max_kl,
-            backtrack_factor=h.backtrack_factor,
-            max_backtracks=h.max_backtracks if step.reject_reason is None else -1,
-            least_gain=lambda fraction: h.acceptance_ratio * fraction * step.full_gain,
-        )
-        if search.accepted:
-            self._actor.confine()
-        by_mean = h.kl_reduction == "mean"
-        return UpdateStats(
-            kl=search.kl if by_mean else surrogate.measured()[0],
-            largest_kl=None if by_mean else search.kl,
-            surrogate_gain=search.gain,
-            entropy=surrogate.entropy(),
-            grad_norm=step.grad_norm,
-            value_loss=value_loss,
-            reject_reason=step.reject_reason or search.reject_reason,
-            max_kl=h.max_kl,
-            trust_region=trust_region_step(step, search, max_kl=h.max_kl),
-        )
+        with self._critic_fit.beside(batch, h, interrupt) as loss:
+            part = share_of(batch.inputs, h.fisher_share, self._generator)
+            surrogate = Surrogate(self._actor, batch, interrupt, fisher_inputs=part)
+            step = natural_step(
+                surrogate.gradient(),
+                surrogate.fisher_product,
+                max_kl=h.max_kl,
+                iterations=h.cg_iterations,
+                damping=h.cg_damping,
+            )
+            search = line_search(
+                self._actor.parameters,
+                step.full_step,
+                lambda: surrogate.kl_and_gain(h.kl_reduction),
+                max_kl=h.max_kl,
+                backtrack_factor=h.backtrack_factor,
+                max_backtracks=h.max_backtracks if step.reject_reason is None else -1,
+                least_gain=lambda fraction: h.acceptance_ratio * fraction * step.full_gain,
+            )
+            if search.accepted:
+                self._actor.confine()
+            by_mean = h.kl_reduction == "mean"
+            return UpdateStats(
+                kl=search.kl if by_mean else surrogate.measured()[0],
+                largest_kl=None if by_mean else search.kl,
+                surrogate_gain=search.gain,
+                entropy=surrogate.entropy(),
+                grad_norm=step.grad_norm,
+                value_loss=loss.wait(),
+                reject_reason=step.reject_reason or search.reject_reason,
+                max_kl=h.max_kl,
+                trust_region=trust_region_step(step, search, max_kl=h.max_kl),
+            )
 
     def state(self) -> dict[str, Any]:
         """The critic's optimiser."""

@@ -23,12 +23,12 @@ from pydantic.dataclasses import dataclass
 from trpotui.config import STRICT, SharedHyperparameters
 from trpotui.events import RejectReason
 from trpotui.rl.algorithm import Batch, UpdateStats
+from trpotui.rl.critic_fit import CriticFit
 from trpotui.rl.line_search import maximize_along
 from trpotui.rl.natural_gradient import NaturalDirection, all_finite, natural_direction
 from trpotui.rl.networks import Actor, Critic
 from trpotui.rl.penalty import Coefficient, adapted_penalty, theory_penalty
 from trpotui.rl.surrogate import Surrogate
-from trpotui.rl.value_function import CriticFit
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -82,34 +82,34 @@ class TrpoPenalty:
     def update(self, batch: Batch, interrupt: Callable[[], None]) -> UpdateStats:
         """One fit of the critic and one search of the actor."""
         h = self.hyperparameters
-        value_loss = self._critic_fit(batch.inputs, batch.targets, h, interrupt)
-        surrogate = Surrogate(self._actor, batch, interrupt)
-        direction = natural_direction(
-            surrogate.gradient(),
-            surrogate.fisher_product,
-            iterations=h.cg_iterations,
-            damping=h.cg_damping,
-        )
-        old, penalty = self._actor.parameters.clone(), self._coefficient(batch, direction)
-        found = self._maximize(surrogate, direction, penalty)
-        while (following := self._following(penalty, found.largest_kl)) > penalty:
-            self._actor.parameters.copy_(old)  # it went too far
-            penalty = following
+        with self._critic_fit.beside(batch, h, interrupt) as loss:
+            surrogate = Surrogate(self._actor, batch, interrupt)
+            direction = natural_direction(
+                surrogate.gradient(),
+                surrogate.fisher_product,
+                iterations=h.cg_iterations,
+                damping=h.cg_damping,
+            )
+            old, penalty = self._actor.parameters.clone(), self._coefficient(batch, direction)
             found = self._maximize(surrogate, direction, penalty)
-        if found.reject_reason is None:
-            self._actor.confine()
-            self._adapted = following
-        return UpdateStats(
-            kl=found.kl,
-            surrogate_gain=found.gain,
-            entropy=surrogate.entropy(),
-            grad_norm=direction.grad_norm,
-            value_loss=value_loss,
-            reject_reason=found.reject_reason,
-            largest_kl=found.largest_kl,
-            penalty=penalty,
-            target_kl=h.target_kl if h.coefficient == "adaptive" else None,
-        )
+            while (following := self._following(penalty, found.largest_kl)) > penalty:
+                self._actor.parameters.copy_(old)  # it went too far
+                penalty = following
+                found = self._maximize(surrogate, direction, penalty)
+            if found.reject_reason is None:
+                self._actor.confine()
+                self._adapted = following
+            return UpdateStats(
+                kl=found.kl,
+                surrogate_gain=found.gain,
+                entropy=surrogate.entropy(),
+                grad_norm=direction.grad_norm,
+                value_loss=loss.wait(),
+                reject_reason=found.reject_reason,
+                largest_kl=found.largest_kl,
+                penalty=penalty,
+                target_kl=h.target_kl if h.coefficient == "adaptive" else None,
+            )
 
     def _maximize(
         self, surrogate: Surrogate, direction: NaturalDirection, penalty: float

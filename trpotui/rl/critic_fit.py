@@ -1,0 +1,192 @@
+"""The critic's fit as the hyperparameters ask for it, beside the actor's update where that pays.
+
+Neither reads what the other writes. Two threads of Python share torch's threads then, which do more
+there than in products that are split among all of them. All that is random in the fit is drawn
+before it begins, so the same numbers come out in either way.
+
+Legend: B samples.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from trpotui.config import SharedHyperparameters
+from trpotui.rl.algorithm import Batch
+from trpotui.rl.networks import Critic
+from trpotui.rl.optimizers import Adam
+from trpotui.rl.sequences import share_of, shuffled
+from trpotui.rl.value_function import fit_adam, fit_gauss_newton
+
+MOST_DRAWN = 2**25
+"""Numbers that the orders of all passes may have when they are drawn at once: 256 MiB."""
+
+
+class Loss:
+    """The mean squared error after a fit that may still be going on."""
+
+    def __init__(self, found: Future[float]) -> None:
+        self._found = found
+
+    def wait(self) -> float:
+        """Of the fit, once it is done; NaN if it was not finite and the critic stayed.
+
+        Raises:
+            Exception: whatever the fit raised.
+        """
+        return self._found.result()
+
+
+@dataclass(frozen=True)
+class AdamLimits:
+    """What an algorithm asks of the critic's Adam; a Gauss-Newton step needs none of it."""
+
+    annealing: float = 1.0
+    """Share of the learning rate that is left."""
+    max_grad_norm: float = 0.0
+    """Longer gradients are shortened to this norm; 0 leaves all as they are."""
+    value_clip: float = 0.0
+    """How far values may go from the old ones; 0 lets them go."""
+
+
+class CriticFit:
+    """Fits a critic; Adam's moments live here.
+
+    Args:
+        critic: written in place.
+        generator: draws and shuffles the samples, on the CPU.
+    """
+
+    def __init__(self, critic: Critic, generator: torch.Generator) -> None:
+        self._critic = critic
+        self._generator = generator
+        self._optimizer = Adam(critic.parameters)
+
+    def __call__(
+        self,
+        batch: Batch,
+        hyperparameters: SharedHyperparameters,
+        interrupt: Callable[[], None],
+        limits: AdamLimits = AdamLimits(),
+    ) -> float:
+        """Fit to the targets of a batch; the mean squared error afterwards.
+
+        Args:
+            batch: its inputs, targets and old values.
+            hyperparameters: which method, and its settings.
+            interrupt: called between costly steps.
+            limits: of Adam.
+
+        Returns:
+            NaN if it was not finite and the critic stayed.
+        """
+        h = hyperparameters
+        return self._fit(batch, h, interrupt, limits, self._orders(batch, h))()
+
+    @contextmanager
+    def beside(
+        self,
+        batch: Batch,
+        hyperparameters: SharedHyperparameters,
+        interrupt: Callable[[], None],
+        limits: AdamLimits = AdamLimits(),
+    ) -> Iterator[Loss]:
+        """The same fit while the context updates the actor; it is over when that ends.
+
+        With one torch thread, or a network that torch differentiates, it is made before the update:
+        of forward differentiation there is only one at a time.
+
+        Args:
+            batch: as for a call, like the others.
+            hyperparameters: of the run.
+            interrupt: called in both threads.
+            limits: of Adam.
+
+        Yields:
+            What waits for it.
+        """
+        h, done = hyperparameters, Future[float]()
+        if not self._pays_beside(batch, h):
+            done.set_result(self(batch, h, interrupt, limits))
+            yield Loss(done)
+            return
+        fit = self._fit(batch, h, interrupt, limits, list(self._orders(batch, h)))
+        with half_the_threads(), ThreadPoolExecutor(1, "critic") as pool:
+            yield Loss(pool.submit(torch.no_grad()(fit)))
+
+    def _orders(self, batch: Batch, h: SharedHyperparameters) -> Iterator[Tensor]:
+        """Of the samples in each of Adam's passes."""
+        for _ in range(h.critic_epochs if h.critic == "adam" else 0):
+            yield shuffled(batch.inputs, self._generator)
+
+    def _pays_beside(self, batch: Batch, h: SharedHyperparameters) -> bool:
+        return (
+            torch.get_num_threads() > 1
+            and isinstance(batch.inputs, Tensor)
+            and batch.inputs.is_cpu
+            and self._critic.spec.network == "mlp"
+            and h.critic_epochs * len(batch.inputs) <= MOST_DRAWN
+        )
+
+    def _fit(
+        self,
+        batch: Batch,
+        h: SharedHyperparameters,
+        interrupt: Callable[[], None],
+        limits: AdamLimits,
+        orders: Iterable[Tensor],
+    ) -> Callable[[], float]:
+        """The fit, which draws nothing any more but `orders`."""
+        inputs, targets = batch.inputs, batch.targets
+        if h.critic == "gauss_newton":
+            return partial(
+                fit_gauss_newton,
+                self._critic,
+                inputs,
+                targets,
+                iterations=h.critic_iterations,
+                damping=h.critic_damping,
+                curvature_inputs=share_of(inputs, h.critic_share, self._generator),
+                interrupt=interrupt,
+            )
+        return partial(
+            fit_adam,
+            self._critic,
+            self._optimizer,
+            inputs,
+            targets,
+            learning_rate=h.critic_learning_rate * limits.annealing,
+            minibatches=h.critic_minibatches,
+            orders=orders,
+            interrupt=interrupt,
+            max_grad_norm=limits.max_grad_norm,
+            value_clip=limits.value_clip,
+            old_values=batch.values,
+        )
+
+    def state(self) -> dict[str, Any]:
+        """Adam's moments."""
+        return self._optimizer.state()
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Take over what `state` returned."""
+        self._optimizer.restore(state)
+
+
+@contextmanager
+def half_the_threads() -> Iterator[None]:
+    """Let torch use half of its threads in each of two threads of Python."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(max(before // 2, 1))
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
