@@ -14,6 +14,7 @@ from trpotui.rl.sampling import FEW, mode, sample
 from trpotui.rl.spaces import ActionDecoder
 
 SPACES = [
+    spaces.Discrete(2),
     spaces.Discrete(4),
     spaces.Discrete(3, start=-1),
     spaces.MultiDiscrete([3, 3]),

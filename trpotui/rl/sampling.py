@@ -16,6 +16,8 @@ from trpotui.rl.spaces import ActionDecoder
 
 Float32 = NDArray[np.float32]
 
+SURE = 700.0
+"""Difference of two logits beyond which e to it would overflow; 40 is sure to 16 digits."""
 FEW = 8
 """Logits that are drawn from one by one: numpy's calls would cost more than the arithmetic."""
 
@@ -57,6 +59,8 @@ def sample_categorical(logits: Float32, rng: np.random.Generator) -> NDArray[np.
     """Draw one index per row of logits [N, K] by inverting the cumulative distribution."""
     if logits.size <= FEW:
         return np.array([_sample_one(row, rng) for row in logits.tolist()])
+    if logits.shape[1] == 2:
+        return _sample_of_two(logits, rng)
     weights = logits - np.maximum.reduce(logits, axis=1, keepdims=True)
     np.exp(weights, out=weights)
     cumulative = np.add.accumulate(weights, axis=1, dtype=np.float64)
@@ -65,6 +69,16 @@ def sample_categorical(logits: Float32, rng: np.random.Generator) -> NDArray[np.
     beyond = cumulative[:, :-1] <= thresholds
     indices: NDArray[np.int64] = np.add.reduce(beyond, axis=1, dtype=np.int64)
     return indices
+
+
+def _sample_of_two(logits: Float32, rng: np.random.Generator) -> NDArray[np.int64]:
+    """The same for two choices: the second where r <= u (1 + r), r the odds of the first."""
+    odds = np.subtract(logits[:, 0], logits[:, 1], dtype=np.float64)
+    np.minimum(odds, SURE, out=odds)
+    np.exp(odds, out=odds)
+    thresholds = rng.random(len(logits))
+    thresholds *= odds + 1.0
+    return np.less_equal(odds, thresholds).astype(np.int64)
 
 
 def _sample_one(logits: list[float], rng: np.random.Generator) -> int:
