@@ -50,13 +50,10 @@ def outer(flowing: Tensor, inputs: Tensor, *, out: Tensor) -> None:
 
 def _pays(samples: Tensor, weight: Tensor) -> bool:
     n, m = weight.shape
-    return (
-        ONEDNN
-        and min(n, m) >= LEAST_WIDTH
-        and samples.numel() // samples.shape[-1] * n * m >= LEAST_PRODUCTS
-        and samples.is_cpu
-        and samples.dtype == torch.float32
-    )
+    if not ONEDNN or n < LEAST_WIDTH or m < LEAST_WIDTH:
+        return False
+    products = samples.numel() // samples.shape[-1] * n * m
+    return products >= LEAST_PRODUCTS and samples.dtype is torch.float32 and samples.is_cpu
 
 
 def _linear(inputs: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:

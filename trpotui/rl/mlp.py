@@ -133,7 +133,7 @@ class MLPLinearization:
         for layer, hidden, by_unit in zip(tangents, self._hidden, self._by_unit, strict=False):
             moved = affine(hidden, *layer)
             for k, derivatives in enumerate(by_unit):
-                outputs[:, k] += torch.linalg.vecdot(derivatives, moved, dim=1)
+                outputs.select(1, k).add_(torch.linalg.vecdot(derivatives, moved, dim=1))
         return outputs
 
     def latent_and_outputs_jvp(self, tangent: Tensor) -> tuple[Tensor | None, Tensor]:

@@ -83,7 +83,7 @@ class Surrogate:
         self._interrupt()
         moved = self._fisher.jvp(vector)
         weighted = self._fisher_of_parameters(moved)
-        return self._fisher.vjp(weighted.div_(len(weighted)))
+        return self._fisher.vjp(weighted.div_(weighted.shape[0]))
 
     @cached_property
     def _fisher_of_parameters(self) -> Products:

@@ -63,7 +63,7 @@ def fit_gauss_newton(
     def curvature_product(vector: Tensor) -> Tensor:
         interrupt()
         moved = part.jvp(vector)
-        return part.vjp(moved.div_(len(moved))).add_(vector, alpha=damping)
+        return part.vjp(moved.div_(moved.shape[0])).add_(vector, alpha=damping)
 
     downhill = linear.vjp(errors.div(len(errors))[:, None])
     step = conjugate_gradient(curvature_product, downhill, iterations=iterations).x
