@@ -51,13 +51,14 @@ def conjugate_gradient(
     norm = math.sqrt(squared)
     residuals = [1.0]
     largest = 0.0  # curvature of a unit direction so far: the scale of what is rounding
+    length = squared  # d^T d: each direction adds a residual that is orthogonal to the last one
     rounding = torch.finfo(b.dtype).eps
     if norm == 0.0 or not math.isfinite(norm):
         return Solution(x, residual, (0.0,) if norm == 0.0 else (math.inf,), 0)
     for _ in range(iterations):
         product = matvec(direction)
         curvature = float(direction.dot(product))
-        per_unit = curvature / float(direction.dot(direction))
+        per_unit = curvature / length
         if not (per_unit > rounding * largest and math.isfinite(per_unit)):
             break
         largest = max(largest, per_unit)
@@ -68,7 +69,9 @@ def conjugate_gradient(
         residuals.append(math.sqrt(squared) / norm)
         if residuals[-1] <= tolerance:
             break
-        direction = residual + (squared / previous) * direction
+        ratio = squared / previous
+        direction = torch.add(residual, direction, alpha=ratio)
+        length = squared + ratio * ratio * length
     return Solution(x, residual, tuple(residuals), len(residuals) - 1)
 
 
