@@ -1,3 +1,3 @@
 """Train, watch and replay trust-region policies in the terminal."""
 
-__version__ = "0.2.0"
+__version__ = "0.3.0"
