@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+
+import gymnasium
 import numpy as np
 import pytest
 from gymnasium.envs.classic_control.cartpole import CartPoleVectorEnv
@@ -14,7 +17,7 @@ from trpotui.rl.recorded_environment import RecordedEnvironment
 
 @pytest.mark.parametrize("n_envs", [1, 2, 7, 8, 33, 256])
 @pytest.mark.parametrize("sutton_barto_reward", [False, True])
-@pytest.mark.parametrize("most_steps", [12, 500])
+@pytest.mark.parametrize("most_steps", [12, 12.5, 10**10, math.inf])
 def test_steps_are_gymnasiums_to_the_last_bit(n_envs, sutton_barto_reward, most_steps):
     ours, theirs = (
         form(n_envs, max_episode_steps=most_steps, sutton_barto_reward=sutton_barto_reward)
@@ -36,7 +39,7 @@ def test_steps_are_gymnasiums_to_the_last_bit(n_envs, sutton_barto_reward, most_
         ended["terminated"] += step[2].sum()
         ended["truncated"] += step[3].sum()
     assert ended["terminated"] > 0
-    assert (ended["truncated"] > 0) == (most_steps == 12)
+    assert (ended["truncated"] > 0) == (most_steps < 13)
 
 
 def test_what_a_step_returned_is_not_written_again():
@@ -74,6 +77,13 @@ def test_it_is_what_a_run_steps(environment_id):
     form = made._environments
     assert isinstance(form, InPlaceCartPole)
     assert form.max_episode_steps == {"CartPole-v0": 200, "CartPole-v1": 500}[environment_id]
+    made.close()
+
+
+def test_a_gymnasium_that_is_not_known_is_stepped_by_itself(monkeypatch):
+    monkeypatch.setattr(gymnasium, "__version__", "1.9.0")
+    made = make_environments("CartPole-v1", {}, n_envs=8)
+    assert type(made._environments) is CartPoleVectorEnv
     made.close()
 
 

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+import textwrap
 import threading
+from concurrent.futures import CancelledError
 
 import pytest
 import torch
@@ -22,7 +26,6 @@ from algorithm_samples import (
 from resuming import make_config
 
 from trpotui.rl import critic_fit
-from trpotui.rl.critic_fit import CriticFit
 
 ONE_STEP = ("a2c", "reinforce")
 """Their updates of the actor are too short for anything to be done beside them."""
@@ -105,7 +108,6 @@ def test_networks_that_torch_differentiates_are_fitted_before(network, fits, reg
     assert (thread is threading.main_thread()) == (network != "mlp")
 
 
-@pytest.mark.usefixtures("two_threads")
 def test_orders_that_would_take_much_memory_are_not_drawn_at_once(fits, monkeypatch):
     monkeypatch.setattr(critic_fit, "MOST_DRAWN", 3 * 40 - 1)
     updated("ppo", 2, **CRITICS["adam"])
@@ -118,9 +120,9 @@ class Fault(Exception):
 
 @pytest.mark.usefixtures("two_threads")
 class TestFaults:
-    def failing(self, monkeypatch, where):
+    def failing(self, config, monkeypatch, where):
         """A learner whose second update fails: in the critic's thread or in the other one."""
-        learner = make_learner(self.config)
+        learner = make_learner(config)
         learner.iterate(nothing)
 
         def interrupt():
@@ -129,17 +131,14 @@ class TestFaults:
                 raise Fault
 
         # only in the update: the rollout before it asks as well
-        iterate = learner._update
-        monkeypatch.setattr(learner, "_update", lambda batch, _: iterate(batch, interrupt))
+        update = learner._update
+        monkeypatch.setattr(learner, "_update", lambda batch, _: update(batch, interrupt))
         return learner
 
-    @pytest.fixture(autouse=True)
-    def _config(self, register):
-        self.config = make_config(register(Push), n_envs=4, total_steps=1000)
-
     @pytest.mark.parametrize("where", ["critic", "actor"])
-    def test_either_leaves_the_learner_as_it_was(self, where, monkeypatch):
-        learner = self.failing(monkeypatch, where)
+    def test_either_leaves_the_learner_as_it_was(self, where, register, monkeypatch):
+        config = make_config(register(Push), n_envs=4, total_steps=1000)
+        learner = self.failing(config, monkeypatch, where)
         before = learner.state()
         with pytest.raises(Fault):
             learner.iterate(nothing)
@@ -149,18 +148,63 @@ class TestFaults:
         assert torch.get_num_threads() == 2
         assert not [one for one in threading.enumerate() if one.name.startswith("critic")]
 
-    def test_the_fit_is_over_when_the_update_has_failed(self):
-        actor, over = make_actor("categorical"), threading.Event()
-        fit = CriticFit(make_algorithm("trpo", actor)._critic_fit._critic, torch.Generator())
-        h = make_algorithm("trpo", actor).hyperparameters
+    def test_a_fit_ends_early_when_the_update_has_failed(self):
+        actor, asked = make_actor("categorical"), []
+        algorithm = make_algorithm("ppo", actor, critic="adam", critic_epochs=1000)
+        begun = threading.Event()
 
-        def slow():
-            over.wait(0.05)
+        def interrupt():
+            asked.append(None)
+            begun.set()
 
-        with (
+        fit, h = algorithm._critic_fit, algorithm.hyperparameters
+        with (  # noqa: PT012 - the fit goes on until the update fails
             pytest.raises(Fault),
             torch.no_grad(),
-            fit.beside(make_batch(actor, 20), h, slow) as loss,
+            fit.beside(make_batch(actor, 2000), h, interrupt) as loss,
         ):
+            assert begun.wait(60)
             raise Fault
-        assert loss._found.done()
+        assert len(asked) < 1000
+        with pytest.raises(CancelledError):
+            loss.wait()
+
+    def test_without_another_thread_it_is_made_in_this_one(self, fits, monkeypatch):
+        def refuse(_):
+            raise RuntimeError("can't start new thread")
+
+        alone = updated("ppo", 1, **CRITICS["adam"])
+        fits.clear()
+        monkeypatch.setattr(threading.Thread, "start", refuse)
+        other = updated("ppo", 2, **CRITICS["adam"])
+        assert fits == [(threading.main_thread(), 1)] * 2
+        assert torch.equal(critic_of(alone[0]), critic_of(other[0]))
+
+
+RUN_BEHIND_THE_PROGRAM = textwrap.dedent(
+    """
+    import threading
+
+    from trpotui.rl.trainer import train
+    from trpotui.run_request import RunRequest, make_config
+
+    config = make_config(
+        RunRequest(
+            environment_id="CartPole-v1",
+            preset="default",
+            n_envs=8,
+            total_steps=20_000,
+            stop_when_solved=False,
+            settings={"torch_threads": "2", "eval_every": "0"},
+        )
+    )
+    threading.Thread(target=lambda: print(list(train(config))[-1].reason)).start()
+    """
+)
+
+
+def test_a_run_may_outlive_the_main_thread():
+    done = subprocess.run(
+        [sys.executable, "-c", RUN_BEHIND_THE_PROGRAM], capture_output=True, text=True, check=True
+    )
+    assert (done.stdout.strip(), done.stderr) == ("steps_reached", "")

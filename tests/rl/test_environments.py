@@ -15,7 +15,12 @@ from gymnasium.vector.utils import batch_space
 
 from trpotui.errors import EnvironmentFaultError, RequestError
 from trpotui.rl.collector import Collector
-from trpotui.rl.environments import BatchedEnvironment, make_environments, registered_spec
+from trpotui.rl.environments import (
+    FEWEST_NATIVE,
+    BatchedEnvironment,
+    make_environments,
+    registered_spec,
+)
 from trpotui.rl.learner import Learner
 from trpotui.rl.rollout import Rollout
 from trpotui.rl.spaces import ActionDecoder
@@ -314,8 +319,10 @@ class TestMaking:
         environments.close()
 
     def test_native_vector_environment_takes_the_first_seed(self):
-        environments = make_environments("CartPole-v1", {}, n_envs=3)
-        assert np.array_equal(environments.reset(seed=[5, 6, 7]), environments.reset(seed=5))
+        environments = make_environments("CartPole-v1", {}, n_envs=FEWEST_NATIVE)
+        assert not environments.seeds_each
+        seeds = list(range(5, 5 + FEWEST_NATIVE))
+        assert np.array_equal(environments.reset(seed=seeds), environments.reset(seed=5))
         assert not np.array_equal(environments.reset(seed=5), environments.reset(seed=6))
         environments.close()
 

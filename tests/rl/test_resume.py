@@ -38,7 +38,7 @@ from trpotui.events import (
     StopReason,
     UpdateFinished,
 )
-from trpotui.rl import native_form, replay
+from trpotui.rl import environments, native_form, replay
 from trpotui.rl.algorithms import ALGORITHMS
 from trpotui.rl.control import Control
 from trpotui.rl.environments import FEWEST_NATIVE
@@ -115,6 +115,21 @@ class TestHalves:
         whole, _ = run(config, 6)
         assert rows == whole.rows
         assert differences(state, whole.last) == []
+
+    @pytest.mark.parametrize("before", ["together", "alone"])
+    def test_copies_that_are_now_stepped_otherwise_begin_new_episodes(self, before, monkeypatch):
+        def stepped(how):
+            fewest = FEWEST_NATIVE if how == "together" else 10**9
+            monkeypatch.setattr(environments, "FEWEST_NATIVE", fewest)
+
+        config = make_config("CartPole-v1", n_envs=FEWEST_NATIVE)
+        stepped(before)
+        first, _ = run(config, 2)
+        stepped("alone" if before == "together" else "together")
+        second, events = run(config, 4, resume_from=first.last)
+        (why,) = inexact(events)
+        assert "its copies are no longer stepped as they were" in why
+        assert [row["update"] for row in second.rows] == [3, 4]
 
     def test_it_is_no_accident_of_the_comparison(self, register):
         """Another seed is another run, and new episodes are other ones."""

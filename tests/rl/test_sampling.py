@@ -18,6 +18,7 @@ SPACES = [
     spaces.Discrete(4),
     spaces.Discrete(3, start=-1),
     spaces.MultiDiscrete([3, 3]),
+    spaces.MultiDiscrete([2, 1, 2, 2, 2]),
     spaces.MultiDiscrete([2, 4, 1, 3]),
     spaces.MultiDiscrete([[2], [3]], start=[[5], [-7]]),
     spaces.MultiBinary(4),

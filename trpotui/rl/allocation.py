@@ -18,13 +18,16 @@ KEPT_BYTES = 2**30
 """Freed memory that stays with the process."""
 LARGEST_KEPT = 2**25
 """Bytes of an array whose memory is kept; glibc takes no more."""
+KEPT_AFTERWARDS = 2 * LARGEST_KEPT
+"""Freed memory that may stay later: glibc's own rule, when it has met arrays of such a size."""
 
 
 @contextmanager
 def freed_memory_kept() -> Iterator[None]:
     """Keep freed memory until the context ends; other C libraries than glibc do as they always do.
 
-    The thresholds stay as they are set: glibc does not tell what they were.
+    What is kept is given back then. glibc does not tell what it was set to before, so it is left as
+    it sets itself in a program with large arrays.
     """
     library = _glibc()
     if library is None:
@@ -35,6 +38,7 @@ def freed_memory_kept() -> Iterator[None]:
     try:
         yield
     finally:
+        library.mallopt(TRIM_THRESHOLD, KEPT_AFTERWARDS)
         library.malloc_trim(0)
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import gymnasium
 import numpy as np
 from gymnasium.envs.classic_control.cartpole import CartPoleVectorEnv
 from numpy.typing import NDArray
@@ -20,8 +21,21 @@ Float32 = NDArray[np.float32]
 Bools = NDArray[np.bool_]
 
 
+KNOWN_RELEASES = ("1.2", "1.3", "1.4")
+"""Of gymnasium, in which CartPole is stepped by these operations."""
+
+
+def is_known_gymnasium() -> bool:
+    """Whether gymnasium's CartPole is the one that is stepped here."""
+    return gymnasium.__version__.rpartition(".")[0] in KNOWN_RELEASES
+
+
 class InPlaceCartPole(CartPoleVectorEnv):
-    """N copies of CartPole; spaces, episodes and drawing are gymnasium's."""
+    """N copies of CartPole; spaces, episodes and drawing are gymnasium's.
+
+    Its constants are those that it is made with, and its integrator is Euler's, the only one that
+    gymnasium's can be made with.
+    """
 
     def __init__(self, *arguments: Any, **keywords: Any) -> None:
         super().__init__(*arguments, **keywords)
@@ -63,7 +77,7 @@ class _Scratch:
         n = cartpole.num_envs
         self.ones = np.ones(n, dtype=np.float32)
         self.one_step = np.array(1, dtype=np.int32)
-        self.most_steps = np.array(cartpole.max_episode_steps, dtype=np.int32)
+        self.most_steps = np.array(cartpole.max_episode_steps)
         angle, position = cartpole.theta_threshold_radians, cartpole.x_threshold
         self.limits = np.array([[position], [np.inf], [angle], [np.inf]])  # of the state [4, N]
         self.sizes = np.empty((4, n))

@@ -2,7 +2,8 @@
 
 Neither reads what the other writes. Two threads of Python share torch's threads then, which do more
 there than in products that are split among all of them. All that is random in the fit is drawn
-before it begins, so the same numbers come out in either way.
+before it begins: the draws are the same in either way, and so is every bit of the result where a
+product is made by as many threads.
 
 Legend: B samples.
 """
@@ -10,10 +11,11 @@ Legend: B samples.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import CancelledError, Future
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
+from threading import Event, Thread
 from typing import Any
 
 import torch
@@ -45,8 +47,8 @@ class Loss:
         return self._found.result()
 
 
-@dataclass(frozen=True)
-class AdamLimits:
+@dataclass(frozen=True, kw_only=True)
+class AdamSettings:
     """What an algorithm asks of the critic's Adam; a Gauss-Newton step needs none of it."""
 
     annealing: float = 1.0
@@ -75,7 +77,7 @@ class CriticFit:
         batch: Batch,
         hyperparameters: SharedHyperparameters,
         interrupt: Callable[[], None],
-        limits: AdamLimits = AdamLimits(),
+        adam: AdamSettings = AdamSettings(),
     ) -> float:
         """Fit to the targets of a batch; the mean squared error afterwards.
 
@@ -83,13 +85,13 @@ class CriticFit:
             batch: its inputs, targets and old values.
             hyperparameters: which method, and its settings.
             interrupt: called between costly steps.
-            limits: of Adam.
+            adam: if that is the method.
 
         Returns:
             NaN if it was not finite and the critic stayed.
         """
         h = hyperparameters
-        return self._fit(batch, h, interrupt, limits, self._orders(batch, h))()
+        return self._fit(batch, h, interrupt, adam, self._orders(batch, h))()
 
     @contextmanager
     def beside(
@@ -97,34 +99,50 @@ class CriticFit:
         batch: Batch,
         hyperparameters: SharedHyperparameters,
         interrupt: Callable[[], None],
-        limits: AdamLimits = AdamLimits(),
+        adam: AdamSettings = AdamSettings(),
     ) -> Iterator[Loss]:
         """The same fit while the context updates the actor; it is over when that ends.
 
-        With one torch thread, or a network that torch differentiates, it is made before the update:
-        of forward differentiation there is only one at a time.
+        It is made before the update with one torch thread, on another device than the CPU, where
+        its passes are too many to draw at once, and of a network that torch differentiates: of
+        forward differentiation there is only one at a time.
 
         Args:
             batch: as for a call, like the others.
             hyperparameters: of the run.
             interrupt: called in both threads.
-            limits: of Adam.
+            adam: if that is the method.
 
         Yields:
             What waits for it.
         """
         h, done = hyperparameters, Future[float]()
         if not self._pays_beside(batch, h):
-            done.set_result(self(batch, h, interrupt, limits))
+            done.set_result(self(batch, h, interrupt, adam))
             yield Loss(done)
             return
-        fit = self._fit(batch, h, interrupt, limits, list(self._orders(batch, h)))
-        with half_the_threads(), ThreadPoolExecutor(1, "critic") as pool:
-            yield Loss(pool.submit(torch.no_grad()(fit)))
+        abandoned = Event()
+
+        def either() -> None:
+            interrupt()
+            if abandoned.is_set():
+                raise CancelledError
+
+        fit = self._fit(batch, h, either, adam, list(self._orders(batch, h)))
+        with half_the_threads():
+            thread = _started(done, fit)
+            try:
+                yield Loss(done)
+            except BaseException:
+                abandoned.set()
+                raise
+            finally:
+                if thread.ident is not None:  # it was started
+                    thread.join()
 
     def _orders(self, batch: Batch, h: SharedHyperparameters) -> Iterator[Tensor]:
         """Of the samples in each of Adam's passes."""
-        for _ in range(h.critic_epochs if h.critic == "adam" else 0):
+        for _ in range(_passes(h)):
             yield shuffled(batch.inputs, self._generator)
 
     def _pays_beside(self, batch: Batch, h: SharedHyperparameters) -> bool:
@@ -133,7 +151,7 @@ class CriticFit:
             and isinstance(batch.inputs, Tensor)
             and batch.inputs.is_cpu
             and self._critic.spec.network == "mlp"
-            and h.critic_epochs * len(batch.inputs) <= MOST_DRAWN
+            and _passes(h) * len(batch.inputs) <= MOST_DRAWN
         )
 
     def _fit(
@@ -141,7 +159,7 @@ class CriticFit:
         batch: Batch,
         h: SharedHyperparameters,
         interrupt: Callable[[], None],
-        limits: AdamLimits,
+        adam: AdamSettings,
         orders: Iterable[Tensor],
     ) -> Callable[[], float]:
         """The fit, which draws nothing any more but `orders`."""
@@ -163,12 +181,12 @@ class CriticFit:
             self._optimizer,
             inputs,
             targets,
-            learning_rate=h.critic_learning_rate * limits.annealing,
+            learning_rate=h.critic_learning_rate * adam.annealing,
             minibatches=h.critic_minibatches,
             orders=orders,
             interrupt=interrupt,
-            max_grad_norm=limits.max_grad_norm,
-            value_clip=limits.value_clip,
+            max_grad_norm=adam.max_grad_norm,
+            value_clip=adam.value_clip,
             old_values=batch.values,
         )
 
@@ -179,6 +197,29 @@ class CriticFit:
     def restore(self, state: dict[str, Any]) -> None:
         """Take over what `state` returned."""
         self._optimizer.restore(state)
+
+
+def _passes(h: SharedHyperparameters) -> int:
+    """Over the samples, each in an order of its own."""
+    return h.critic_epochs if h.critic == "adam" else 0
+
+
+def _started(done: Future[float], fit: Callable[[], float]) -> Thread:
+    """A thread that makes a fit; where none can be started any more, the fit is made here."""
+
+    @torch.no_grad()
+    def make() -> None:
+        try:
+            done.set_result(fit())
+        except BaseException as error:  # noqa: BLE001 - whoever waits for it raises it
+            done.set_exception(error)
+
+    thread = Thread(target=make, name="critic")
+    try:
+        thread.start()
+    except RuntimeError:  # the interpreter ends, or there are too many threads
+        make()
+    return thread
 
 
 @contextmanager

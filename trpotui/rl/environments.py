@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from trpotui.config import did_you_mean
 from trpotui.errors import EnvironmentFaultError, RequestError
+from trpotui.rl.cartpole import is_known_gymnasium
 from trpotui.rl.environment_workers import WorkerEnvironments, described
 from trpotui.rl.episode_counts import EpisodeCounts
 from trpotui.rl.observations import Observations, UnfitObservationError
@@ -40,9 +41,9 @@ T = TypeVar("T")
 
 RESERVED_ARGUMENTS = ("render_mode", "vectorization_mode", "vector_kwargs", "num_envs", "wrappers")
 """Keyword arguments of gymnasium's `make` and `make_vec` that are not the environment's own."""
-FEWEST_NATIVE = 3
-"""Copies from which on a native vector form is quicker: a step of CartPole's takes 16 µs for 2 to
-8, of single ones 10, 15 and 22 µs for 1 to 3."""
+FEWEST_NATIVE = 4
+"""Copies from which on a native vector form is taken. CartPole's is quicker from 3 on: its step
+takes 16 µs for 2 to 8 copies, that of single ones 10, 15, 22 and 29 µs for 1 to 4."""
 QUICKER_FORMS = {
     "gymnasium.envs.classic_control.cartpole:CartPoleVectorEnv": (
         "trpotui.rl.cartpole:InPlaceCartPole"
@@ -222,7 +223,7 @@ def _native_form(
     spec: gymnasium.envs.registration.EnvSpec, kwargs: Mapping[str, Any], *, n_envs: int
 ) -> VectorEnv[Any, Any, Any]:
     entry_point = spec.vector_entry_point
-    if isinstance(entry_point, str):
+    if isinstance(entry_point, str) and is_known_gymnasium():
         entry_point = QUICKER_FORMS.get(entry_point, entry_point)
     made = dataclasses.replace(spec, vector_entry_point=entry_point)
     return gymnasium.make_vec(made, n_envs, **kwargs)

@@ -111,6 +111,8 @@ class RecordedEnvironment(BatchedEnvironment):
 
     def _replay(self, state: Mapping[str, Any], interrupt: Callable[[], None]) -> Observations:
         record = state["record"]
+        if ("starts" in record) != isinstance(self._record, SingleRecord):
+            raise RebuildError("its copies are no longer stepped as they were: together, or alone")
         if isinstance(self._record, SingleRecord):
             try:
                 found, returns = self._record.rebuild(record, interrupt)

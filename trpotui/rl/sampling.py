@@ -17,7 +17,7 @@ from trpotui.rl.spaces import ActionDecoder
 Float32 = NDArray[np.float32]
 
 SURE = 700.0
-"""Difference of two logits beyond which e to it would overflow; 40 is sure to 16 digits."""
+"""Larger differences of two logits count as this one: e to the power of 710 would overflow."""
 FEW = 8
 """Logits that are drawn from one by one: numpy's calls would cost more than the arithmetic."""
 

@@ -115,6 +115,7 @@ def train(
             yield from run.events()
         finally:
             run.close()
+            del run  # its arrays are to go before the memory that was kept
 
 
 class _Run:

@@ -18,7 +18,7 @@ from torch import Tensor
 from trpotui.config import STRICT, SharedHyperparameters, shared_field
 from trpotui.rl.advantages import Estimator
 from trpotui.rl.algorithm import Batch, UpdateStats
-from trpotui.rl.critic_fit import AdamLimits, CriticFit
+from trpotui.rl.critic_fit import AdamSettings, CriticFit
 from trpotui.rl.first_order import ascending, objective_gradient
 from trpotui.rl.networks import Actor, Critic
 from trpotui.rl.optimizers import make_optimizer
@@ -72,8 +72,8 @@ class A2c:
         """One fit of the critic and one step of the actor."""
         h, distribution = self.hyperparameters, self._actor.distribution
         annealing = batch.remaining if h.anneal_learning_rate else 1.0
-        limits = AdamLimits(annealing, h.max_grad_norm)
-        value_loss = self._critic_fit(batch, h, interrupt, limits)
+        adam = AdamSettings(annealing=annealing, max_grad_norm=h.max_grad_norm)
+        value_loss = self._critic_fit(batch, h, interrupt, adam)
         surrogate = Surrogate(self._actor, batch, interrupt)
 
         def objective(parameters: Tensor) -> Tensor:  # [B, K]

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from trpotui.config import STRICT, SharedHyperparameters
 from trpotui.rl.algorithm import Batch, UpdateStats
-from trpotui.rl.critic_fit import AdamLimits, CriticFit
+from trpotui.rl.critic_fit import AdamSettings, CriticFit
 from trpotui.rl.first_order import (
     Minibatch,
     MinibatchHyperparameters,
@@ -80,8 +80,10 @@ class Ppo:
         annealing = batch.remaining if h.anneal_learning_rate else 1.0
         learning_rate = h.learning_rate * annealing
         clip_range = h.clip_range * (batch.remaining if h.anneal_clip_range else 1.0)
-        limits = AdamLimits(annealing, h.max_grad_norm, h.value_clip)
-        with self._critic_fit.beside(batch, h, interrupt, limits) as loss:
+        adam = AdamSettings(
+            annealing=annealing, max_grad_norm=h.max_grad_norm, value_clip=h.value_clip
+        )
+        with self._critic_fit.beside(batch, h, interrupt, adam) as loss:
             surrogate = Surrogate(self._actor, batch, interrupt)
             epochs, too_far = 0, False
             with ascending(self._actor, self._optimizer, surrogate, interrupt) as ascent:

@@ -21,7 +21,7 @@ from torch import Tensor
 
 from trpotui.config import STRICT, SharedHyperparameters
 from trpotui.rl.algorithm import Batch, UpdateStats
-from trpotui.rl.critic_fit import AdamLimits, CriticFit
+from trpotui.rl.critic_fit import AdamSettings, CriticFit
 from trpotui.rl.first_order import (
     Minibatch,
     MinibatchHyperparameters,
@@ -79,8 +79,8 @@ class PpoPenalty:
         h, beta = self.hyperparameters, self._beta
         annealing = batch.remaining if h.anneal_learning_rate else 1.0
         learning_rate = h.learning_rate * annealing
-        limits = AdamLimits(annealing, h.max_grad_norm)
-        with self._critic_fit.beside(batch, h, interrupt, limits) as loss:
+        adam = AdamSettings(annealing=annealing, max_grad_norm=h.max_grad_norm)
+        with self._critic_fit.beside(batch, h, interrupt, adam) as loss:
             surrogate = Surrogate(self._actor, batch, interrupt)
             with ascending(self._actor, self._optimizer, surrogate, interrupt) as ascent:
                 for _ in range(h.epochs):

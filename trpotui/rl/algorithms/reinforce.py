@@ -18,7 +18,7 @@ from pydantic.dataclasses import dataclass
 from trpotui.config import STRICT, SharedHyperparameters, shared_field
 from trpotui.rl.advantages import Estimator
 from trpotui.rl.algorithm import Batch, UpdateStats
-from trpotui.rl.critic_fit import AdamLimits, CriticFit
+from trpotui.rl.critic_fit import AdamSettings, CriticFit
 from trpotui.rl.first_order import ascending
 from trpotui.rl.networks import Actor, Critic
 from trpotui.rl.optimizers import make_optimizer
@@ -72,7 +72,7 @@ class Reinforce:
         annealing = batch.remaining if h.anneal_learning_rate else 1.0
         value_loss = None
         if h.baseline:
-            value_loss = self._critic_fit(batch, h, interrupt, AdamLimits(annealing))
+            value_loss = self._critic_fit(batch, h, interrupt, AdamSettings(annealing=annealing))
         surrogate = Surrogate(self._actor, batch, interrupt)
         learning_rate = h.learning_rate * annealing
         with ascending(self._actor, self._optimizer, surrogate, interrupt) as ascent:
