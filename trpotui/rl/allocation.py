@@ -1,8 +1,7 @@
 """Keeping the memory that tensors leave, so that the next ones need not ask the system for it.
 
-An update makes and drops arrays of megabytes. The allocator of glibc gives such memory back at once
-and gets it anew, a page fault for every 4 KiB: a fifth of the time of an update of 16,384 samples,
-and more than half in a thread other than the first.
+An update makes and drops arrays of megabytes. The allocator of glibc gives such memory back and
+gets it anew, a page fault for every 4 KiB: up to a fifth of an update of 16,384 samples.
 """
 
 from __future__ import annotations

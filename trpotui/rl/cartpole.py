@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import gymnasium
 import numpy as np
 from gymnasium.envs.classic_control.cartpole import CartPoleVectorEnv
 from numpy.typing import NDArray
@@ -19,15 +18,6 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float64]
 Float32 = NDArray[np.float32]
 Bools = NDArray[np.bool_]
-
-
-KNOWN_RELEASES = ("1.2", "1.3", "1.4")
-"""Of gymnasium, in which CartPole is stepped by these operations."""
-
-
-def is_known_gymnasium() -> bool:
-    """Whether gymnasium's CartPole is the one that is stepped here."""
-    return gymnasium.__version__.rpartition(".")[0] in KNOWN_RELEASES
 
 
 class InPlaceCartPole(CartPoleVectorEnv):
