@@ -13,8 +13,8 @@ from trpotui.run_request import RunRequest, make_config
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
-ONE_SIDED_95 = 2.132
-"""Student's t of 5 seeds."""
+ONE_SIDED_95 = {5: 2.132, 30: 1.699}
+"""Student's t, by seeds."""
 
 
 class Best:
@@ -54,18 +54,19 @@ def test_cartpole_is_solved_on_every_one_of_ten_seeds():
 
 
 @pytest.mark.parametrize(
-    ("environment", "most_steps", "target"),
+    ("environment", "seeds", "most_steps", "target"),
     [
-        ("Pendulum-v1", 100_000, -174.6),
-        ("Acrobot-v1", 100_000, -90.0),
-        ("MountainCar-v0", 100_000, -107.3),
-        ("MountainCarContinuous-v0", 50_000, 92.5),
+        ("Pendulum-v1", 5, 100_000, -174.6),
+        ("Acrobot-v1", 5, 100_000, -90.0),
+        # one seed in thirty ends at -120, the others at -100 to -109: five are too few to tell
+        ("MountainCar-v0", 30, 100_000, -107.3),
+        ("MountainCarContinuous-v0", 5, 50_000, 92.5),
     ],
 )
-def test_five_seeds_reach_the_score(environment, most_steps, target):
-    results = [learn(environment, seed) for seed in range(5)]
+def test_seeds_reach_the_score(environment, seeds, most_steps, target):
+    results = [learn(environment, seed) for seed in range(seeds)]
     scores = [score for _, score in results]
     assert max(steps for steps, _ in results) <= most_steps
     assert statistics.median(scores) >= target
     error = statistics.stdev(scores) / math.sqrt(len(scores))
-    assert statistics.fmean(scores) - ONE_SIDED_95 * error >= target
+    assert statistics.fmean(scores) - ONE_SIDED_95[seeds] * error >= target
