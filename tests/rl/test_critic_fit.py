@@ -93,7 +93,6 @@ def generator_of(algorithm):
 
 
 @pytest.mark.parametrize("name", ONE_STEP)
-@pytest.mark.usefixtures("two_threads")
 def test_beside_a_single_step_there_is_none(name, fits):
     updated(name, 2, **CRITICS["adam"])
     assert fits == [(threading.main_thread(), 2)] * 2

@@ -23,6 +23,7 @@ from torch import Tensor
 
 from trpotui.config import SharedHyperparameters
 from trpotui.rl.algorithm import Batch
+from trpotui.rl.devices import torch_threads
 from trpotui.rl.networks import Critic
 from trpotui.rl.optimizers import Adam
 from trpotui.rl.sequences import share_of, shuffled
@@ -129,7 +130,7 @@ class CriticFit:
                 raise CancelledError
 
         fit = self._fit(batch, h, either, adam, list(self._orders(batch, h)))
-        with half_the_threads():
+        with torch_threads(torch.get_num_threads() // 2):  # of which the fit has the other half
             thread = _started(done, fit)
             try:
                 yield Loss(done)
@@ -220,14 +221,3 @@ def _started(done: Future[float], fit: Callable[[], float]) -> Thread:
     except RuntimeError:  # the interpreter ends, or there are too many threads
         make()
     return thread
-
-
-@contextmanager
-def half_the_threads() -> Iterator[None]:
-    """Let torch use half of its threads in each of two threads of Python."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(max(before // 2, 1))
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)

@@ -44,13 +44,19 @@ def threads(count: int, *, batch: int, width: int) -> Iterator[None]:
         batch: samples of an update.
         width: of the widest hidden layer.
     """
+    chosen = count or (1 if batch * width * width < 2**24 else torch.get_num_threads())
+    with torch_threads(chosen), threadpool_limits(limits=1, user_api="blas"):
+        torch.set_num_threads(chosen)
+        yield
+
+
+@contextmanager
+def torch_threads(count: int) -> Iterator[None]:
+    """Let torch use `count` threads until the context ends."""
     before = torch.get_num_threads()
-    chosen = count or (1 if batch * width * width < 2**24 else before)
-    torch.set_num_threads(chosen)
+    torch.set_num_threads(count)
     try:
-        with threadpool_limits(limits=1, user_api="blas"):
-            torch.set_num_threads(chosen)
-            yield
+        yield
     finally:
         torch.set_num_threads(before)
 

@@ -53,8 +53,7 @@ def shuffled(inputs: Inputs, generator: torch.Generator) -> Tensor:
         inputs: of the whole batch.
         generator: shuffles, on the CPU.
     """
-    count = len(inputs) if isinstance(inputs, Tensor) else inputs.valid.shape[1]
-    return torch.randperm(count, generator=generator)
+    return torch.randperm(_units(inputs), generator=generator)
 
 
 def split(inputs: Inputs, parts: int, order: Tensor) -> Iterator[tuple[Inputs, Tensor]]:
@@ -92,7 +91,7 @@ def share_of(inputs: Inputs, share: float, generator: torch.Generator) -> Inputs
         generator: draws, on the CPU.
     """
     share = share or min(ENOUGH / max(len(inputs), 1), 1.0)
-    count = len(inputs) if isinstance(inputs, Tensor) else inputs.valid.shape[1]
+    count = _units(inputs)
     wanted = max(round(share * count), 1)
     if wanted >= count:
         return inputs
@@ -100,3 +99,8 @@ def share_of(inputs: Inputs, share: float, generator: torch.Generator) -> Inputs
     if isinstance(inputs, Tensor):
         return inputs.index_select(0, chosen.to(inputs.device))
     return inputs.columns(chosen.to(inputs.valid.device))
+
+
+def _units(inputs: Inputs) -> int:
+    """What is drawn of a batch: rows, or environments, whose sequences stay whole."""
+    return len(inputs) if isinstance(inputs, Tensor) else inputs.valid.shape[1]
