@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import io
 import os
 import sys
 import threading
@@ -25,13 +24,17 @@ class LastingOutput:
 
     Textual writes in a thread that would end with the first error, and the app would then wait for
     that thread for ever: before it has saved the run, or when it wants to exit.
+
+    It is written to by a buffer of its own: with `python -u` (PYTHONUNBUFFERED) the file has none,
+    and what a signal, a resized window's for one, cut off of a long text would never be written.
     """
 
     def __init__(self, file: TextIO) -> None:
-        self._file = file
-        if isinstance(file, io.TextIOWrapper):
-            # terminals take it whatever the locale says, which may know nothing but ASCII
-            file.reconfigure(encoding="utf-8")
+        file.flush()
+        # terminals take UTF-8 whatever the locale says, which may know nothing but ASCII
+        self._file = open(  # noqa: SIM115 - it lasts as long as the app
+            file.fileno(), "w", encoding="utf-8", errors="replace", newline="", closefd=False
+        )
 
     def write(self, text: str) -> None:
         """Write if there still is anybody to read."""
