@@ -376,7 +376,10 @@ class TestNumpyArrays:
         inputs = torch.randn(20, 4, generator=torch.Generator().manual_seed(7))
         ours = in_numpy(actor, inputs.numpy())
         assert ours.dtype == np.float32
-        torch.testing.assert_close(torch.from_numpy(ours), actor(inputs), rtol=1e-5, atol=1e-6)
+        expected = actor(inputs)
+        # terms that cancel leave their own rounding, whatever is left of them
+        size = max(1.0, float(expected.abs().max()))
+        torch.testing.assert_close(torch.from_numpy(ours), expected, rtol=1e-5, atol=1e-6 * size)
 
     @pytest.mark.parametrize("log_std", [-50.0, LOG_STD_MIN, LOG_STD_MAX, 7.0])
     @pytest.mark.parametrize("exploration", ["state_dependent", "gsde"])

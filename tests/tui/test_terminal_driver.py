@@ -12,7 +12,7 @@ from trpotui.tui.terminal_driver import LastingOutput
 
 
 @pytest.fixture
-def interrupted():
+def _interrupted():
     """A signal every millisecond, as from a window that is being resized."""
     before = signal.signal(signal.SIGALRM, lambda *_: None)
     signal.setitimer(signal.ITIMER_REAL, 0.001, 0.001)
@@ -48,7 +48,8 @@ def unbuffered(number):
     return io.TextIOWrapper(raw, encoding="ascii", write_through=True)
 
 
-def test_signals_cut_nothing_off_where_python_does_not_buffer(interrupted):
+@pytest.mark.usefixtures("_interrupted")
+def test_signals_cut_nothing_off_where_python_does_not_buffer():
     reader = Reader()
     output = LastingOutput(unbuffered(reader.theirs))
     texts = [f"{number:07d}\t" * 30_000 for number in range(8)]

@@ -152,6 +152,11 @@ class Ascent:
         """Mean norm of the gradients so far, before they were clipped; 0 before the first."""
         return math.fsum(self._norms) / max(len(self._norms), 1)
 
+    @property
+    def moved(self) -> bool:
+        """Whether a step has been taken; until then the actor is the old policy, bit for bit."""
+        return any(self._norms)
+
     def step(self, gradient: Tensor, learning_rate: float, max_grad_norm: float = 0.0) -> None:
         """Move up a gradient [P]; a zero one moves nothing, whatever an optimiser remembers.
 
@@ -169,7 +174,7 @@ class Ascent:
 
     def judge(self, actor: Actor, surrogate: Surrogate) -> None:
         """Measure how far the actor has come, and refuse what is not finite."""
-        if not any(self._norms):
+        if not self.moved:
             self.reject_reason = RejectReason.ZERO_GRADIENT
             return
         kl, gain = surrogate.kl_and_gain()

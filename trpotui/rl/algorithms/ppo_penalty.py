@@ -86,7 +86,9 @@ class PpoPenalty:
                 for _ in range(h.epochs):
                     for part in minibatches(batch, surrogate, h, self._generator):
                         linear = self._actor.linearize(part.inputs)
-                        gradient = objective_gradient(linear, partial(self._objective, part))
+                        # products of fewer rows round otherwise, and Adam takes a step of rounding
+                        old = part.old if ascent.moved else linear.outputs
+                        gradient = objective_gradient(linear, partial(self._objective, part, old))
                         ascent.step(gradient, learning_rate, h.max_grad_norm)
             if ascent.reject_reason is None:
                 self._beta = self._next_beta(ascent.kl)
@@ -103,11 +105,11 @@ class PpoPenalty:
                 epochs=h.epochs,
             )
 
-    def _objective(self, part: Minibatch, parameters: Tensor) -> Tensor:
-        """What is maximised, of distribution parameters [b, K]."""
+    def _objective(self, part: Minibatch, old: Tensor, parameters: Tensor) -> Tensor:
+        """What is maximised, of distribution parameters [b, K]; `old` are the old policy's."""
         distribution = self._actor.distribution
         ratio = (distribution.log_prob(parameters, part.actions) - part.old_log_prob).exp()
-        gain = ratio * part.advantages - self._beta * distribution.kl(old=part.old, new=parameters)
+        gain = ratio * part.advantages - self._beta * distribution.kl(old=old, new=parameters)
         return (gain + self.hyperparameters.entropy_coef * distribution.entropy(parameters)).mean()
 
     def _next_beta(self, kl: float) -> float:
