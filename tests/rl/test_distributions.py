@@ -255,6 +255,24 @@ def test_fisher_products_of_a_batch_are_those_of_its_samples(case):
         torch.testing.assert_close(together[row : row + 1], alone)
 
 
+def test_products_of_differences_make_the_fisher_matrix(case):
+    parameters, tangents = case.parameters(6, 32), case.parameters(6, 33)
+    differences = case.ours.differences
+    moved = tangents if differences is None else tangents @ differences.T
+    products = case.ours.fisher_of_differences(parameters)(moved)
+    if differences is not None:
+        products = products @ differences
+    torch.testing.assert_close(products, case.ours.fisher(parameters)(tangents))
+
+
+def test_a_choice_of_two_keeps_a_curvature_that_is_almost_none():
+    logits = torch.tensor([[0.0, 30.0], [-300.0, 0.0]])
+    products = Categorical(2).fisher_of_differences(logits)(torch.ones(2, 1))
+    torch.testing.assert_close(
+        products[:, 0], torch.exp(torch.tensor([-30.0, -300.0])), rtol=1e-9, atol=0
+    )
+
+
 @pytest.mark.parametrize("name", DISCRETE)
 def test_joint_probabilities_of_all_actions_are_one_in_all(name):
     case = Case(name)

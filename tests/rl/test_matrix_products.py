@@ -32,10 +32,8 @@ def close(ours, expected):
 @pytest.mark.parametrize("shape", SHAPES)
 def test_products(shape, quick, calls, monkeypatch):
     samples, n, m = shape
-    if not quick:
-        monkeypatch.setattr(matrix_products, "ONEDNN", False)
-    elif not matrix_products.ONEDNN:  # torch without oneDNN has the plain way only
-        monkeypatch.setattr(matrix_products, "LEAST_PRODUCTS", float("inf"))
+    # torch without oneDNN has the plain way only
+    monkeypatch.setattr(matrix_products, "PREFERRED", quick and matrix_products.ONEDNN)
     generator = torch.Generator().manual_seed(0)
     # as they come: views of one vector, at any place in it
     vector = torch.randn(n * m + n + 1, generator=generator)
@@ -52,7 +50,8 @@ def test_products(shape, quick, calls, monkeypatch):
     assert len(calls) == (3 if taken else 0)
 
 
-def test_several_at_once(calls):
+def test_several_at_once(calls, monkeypatch):
+    monkeypatch.setattr(matrix_products, "PREFERRED", matrix_products.ONEDNN)
     generator = torch.Generator().manual_seed(0)
     flowing, weight = (
         torch.randn(*shape, generator=generator) for shape in [(3, 300, 64), (64, 64)]
@@ -61,7 +60,8 @@ def test_several_at_once(calls):
     assert len(calls) == matrix_products.ONEDNN
 
 
-def test_other_types_go_the_plain_way(calls):
+def test_other_types_go_the_plain_way(calls, monkeypatch):
+    monkeypatch.setattr(matrix_products, "PREFERRED", matrix_products.ONEDNN)
     inputs, weight = torch.randn(512, 64).double(), torch.randn(64, 64).double()
     torch.testing.assert_close(affine(inputs, weight, weight[0]), inputs @ weight.T + weight[0])
     assert not calls

@@ -18,12 +18,12 @@ from trpotui.rl import mlp
 from trpotui.rl.acting import ActorArrays
 from trpotui.rl.architecture import LOG_STD_MAX, LOG_STD_MIN
 from trpotui.rl.distributions import Categorical, DiagGaussian
-from trpotui.rl.linearization import FunctionLinearization, JoinedLinearization
+from trpotui.rl.linearization import FunctionLinearization, JoinedLinearization, combined
 from trpotui.rl.mlp import MLPLinearization
 from trpotui.rl.networks import Actor, numpy_arrays
 
-DEPTHS = [(), (7,), (7, 5), (7, 5, 6), (9, 96), (5, 9, 96)]
-"""In the last two, three outputs are few beside the last layer, and products go by unit."""
+DEPTHS = [(), (7,), (7, 5), (7, 5, 6), (9, 96), (20, 96), (5, 9, 96)]
+"""In the last three, three outputs are few beside the last layer, and products go by unit."""
 KINDS = {
     "categorical": {},
     "clipped logits": {"logit_clip": 0.5},
@@ -170,6 +170,33 @@ class TestLinearization:
         assert built == [1] * goes
         for product in by_unit:
             torch.testing.assert_close(product, plain)
+
+    @pytest.mark.parametrize("kind", KINDS)
+    @pytest.mark.parametrize("cached", [False, True])
+    @pytest.mark.parametrize("hidden", [(), (7,), (7, 5), (7, 96), (32, 96), (5, 33, 96)])
+    def test_combinations_of_the_outputs(self, kind, hidden, cached, monkeypatch):
+        if cached:
+            monkeypatch.setattr(mlp, "IN_CACHE", 4 * max(hidden, default=3))
+        generator = torch.Generator().manual_seed(5)
+        actor = randomised(make_actor(hidden, **KINDS[kind]))
+        plain = actor.linearize(torch.randn(9, 4, generator=generator))
+        assert isinstance(plain, JoinedLinearization) == cached
+        tangent = torch.randn(len(actor.parameters), generator=generator)
+        for count in (1, 2, plain.outputs.shape[1] + 1):
+            matrix = torch.randn(count, plain.outputs.shape[1], generator=generator)
+            linear = combined(plain, matrix)
+            cotangents = torch.randn(9, count, generator=generator)
+            torch.testing.assert_close(linear.outputs, plain.outputs @ matrix.T)
+            for _ in range(2):
+                torch.testing.assert_close(linear.jvp(tangent), plain.jvp(tangent) @ matrix.T)
+                torch.testing.assert_close(linear.vjp(cotangents), plain.vjp(cotangents @ matrix))
+
+    def test_vectors_of_another_size_are_refused(self):
+        for hidden in ((7,), (9, 96)):
+            linear = make_critic(hidden).linearize(torch.zeros(3, 4))
+            for size in (1, len(make_critic(hidden).parameters) + 1):
+                with pytest.raises(ValueError, match="expected a vector of"):
+                    linear.jvp(torch.zeros(size))
 
     @pytest.mark.parametrize("kind", KINDS)
     @pytest.mark.parametrize("activation", ["tanh", "relu"])

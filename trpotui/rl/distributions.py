@@ -11,6 +11,7 @@ D_KL(old || new) everywhere.
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
@@ -33,6 +34,8 @@ class Distribution(Protocol):
 
     parameter_count: int
     """K."""
+    differences: Tensor | None
+    """[R, K]: differences of parameters that say all; None where each says something of its own."""
 
     def sample(self, parameters: Tensor, generator: torch.Generator) -> Tensor:
         """Raw actions [B] or [B, A]."""
@@ -62,12 +65,34 @@ class Distribution(Protocol):
         averaged over samples, is the Fisher matrix of the network's weights (TRPO, appendix C).
         """
 
+    def fisher_of_differences(self, parameters: Tensor) -> Products:
+        """v [B, R] to N v [B, R] with M = D^T N D, for D the differences; M where there are none.
+
+        The fewer outputs a network has, the cheaper are products with its Jacobian.
+        """
+
+
+class _EachParameterCounts(ABC):
+    """Where no differences take the place of the parameters."""
+
+    differences: Tensor | None = None
+
+    @abstractmethod
+    def fisher(self, parameters: Tensor) -> Products:
+        """Products with the Fisher matrices of the parameters."""
+
+    def fisher_of_differences(self, parameters: Tensor) -> Products:
+        """The Fisher matrices of the parameters."""
+        return self.fisher(parameters)
+
 
 class Categorical:
     """One of `n` actions, with parameters the unnormalised log-probabilities [B, n]."""
 
     def __init__(self, n: int) -> None:
         self.parameter_count = n
+        # what is added to all logits alike changes nothing: they count beside the first one
+        self.differences = torch.eye(n)[1:] - torch.eye(n)[0] if n > 1 else None
 
     def sample(self, parameters: Tensor, generator: torch.Generator) -> Tensor:
         """Indices [B]."""
@@ -107,15 +132,20 @@ class Categorical:
     def fisher(self, parameters: Tensor) -> Products:
         """v to (diag p - p p^T) v [B, n]."""
         probabilities = _log_softmax(parameters).exp_()
+        return _products_of_choices(probabilities)
 
-        def product(tangents: Tensor) -> Tensor:
-            weighted = probabilities * tangents
-            return weighted.addcmul_(probabilities, weighted.sum(dim=1, keepdim=True), value=-1.0)
+    def fisher_of_differences(self, parameters: Tensor) -> Products:
+        """v to (diag q - q q^T) v [B, n - 1], q the probabilities of all choices but the first."""
+        if self.differences is None:
+            return self.fisher(parameters)
+        probabilities = _log_softmax(parameters).exp_()
+        if self.parameter_count == 2:
+            variances = probabilities.prod(dim=1, keepdim=True)
+            return lambda tangents: variances * tangents
+        return _products_of_choices(probabilities[:, 1:])
 
-        return product
 
-
-class DiagGaussian:
+class DiagGaussian(_EachParameterCounts):
     """Independent normal actions [B, A]; parameters [B, 2A]: the means, then the log sigmas."""
 
     def __init__(self, dimensions: int) -> None:
@@ -174,7 +204,7 @@ class DiagGaussian:
         return lambda tangents: diagonal * tangents
 
 
-class MultiCategorical:
+class MultiCategorical(_EachParameterCounts):
     """Independent choices [B, A]; parameters their logits side by side [B, K].
 
     Args:
@@ -255,7 +285,7 @@ class MultiCategorical:
         return flat if self._even else flat[:, self._present.to(flat.device)]
 
 
-class Bernoulli:
+class Bernoulli(_EachParameterCounts):
     """Independent bits [B, A]; parameters the log-odds of a 1 [B, A]."""
 
     def __init__(self, bits: int) -> None:
@@ -317,6 +347,16 @@ def distribution_for(decoder: ActionDecoder) -> Distribution:
 def _log_softmax(logits: Tensor) -> Tensor:
     """Log-probabilities [B, n] of logits [B, n], whose n are few: torch is quick along the B."""
     return torch.log_softmax(logits.T, dim=0).T
+
+
+def _products_of_choices(probabilities: Tensor) -> Products:
+    """v to (diag p - p p^T) v [B, n], for probabilities [B, n] of n choices, or of some of them."""
+
+    def product(tangents: Tensor) -> Tensor:
+        weighted = probabilities * tangents
+        return weighted.addcmul_(probabilities, weighted.sum(dim=1, keepdim=True), value=-1.0)
+
+    return product
 
 
 def _entropy_slopes(log_probabilities: Tensor) -> Tensor:

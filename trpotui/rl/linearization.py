@@ -1,7 +1,7 @@
 """What an update asks of a network at a batch: its outputs, and products with its Jacobian.
 
 Legend: B samples, D inputs, F features, L width of the last hidden layer, A action dimensions, K
-outputs, P parameters; T steps, N environments of sequences.
+outputs, R combinations of them, P parameters; T steps, N environments of sequences.
 
 `jvp` is the product of the Jacobian with a parameter vector, `vjp` that of its transpose with a
 vector of output cotangents. Those of multi-layer perceptrons are in `mlp`; `FunctionLinearization`
@@ -55,11 +55,49 @@ class JoinedLinearization:
             first.add_(gradient)
         return first
 
+    def combined(self, combinations: Tensor) -> JoinedLinearization:
+        """With combinations of the outputs, part by part."""
+        return JoinedLinearization([combined(part, combinations) for part in self._parts])
+
 
 def joined(parts: Iterable[Linearization]) -> Linearization:
     """Of parts of a batch, in their order; at least one."""
     first, *rest = parts
     return JoinedLinearization([first, *rest]) if rest else first
+
+
+class CombinedLinearization:
+    """A network at a batch whose outputs are combined: C o of outputs o."""
+
+    def __init__(self, linear: Linearization, combinations: Tensor) -> None:
+        self._linear = linear
+        self._combinations = combinations
+        self.outputs = linear.outputs @ combinations.T
+
+    def jvp(self, tangent: Tensor) -> Tensor:
+        """Change of the combinations [B, R] per unit of a parameter vector [P]."""
+        return self._linear.jvp(tangent) @ self._combinations.T
+
+    def vjp(self, cotangents: Tensor) -> Tensor:
+        """Gradient [P] of sum(combinations * cotangents), for cotangents [B, R]."""
+        return self._linear.vjp(cotangents @ self._combinations)
+
+
+def combined(linear: Linearization, combinations: Tensor | None) -> Linearization:
+    """The same network at the same batch, with combinations of its outputs for outputs.
+
+    Args:
+        linear: with outputs [B, K].
+        combinations: C [R, K]; None leaves the outputs as they are.
+    """
+    if combinations is None:
+        return linear
+    matrix = combinations.to(linear.outputs)
+    if isinstance(linear, JoinedLinearization):
+        return linear.combined(matrix)
+    if isinstance(linear, MLPLinearization):
+        return linear.combined(matrix)
+    return CombinedLinearization(linear, matrix)
 
 
 class FunctionLinearization:

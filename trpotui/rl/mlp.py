@@ -1,12 +1,12 @@
 """Multi-layer perceptrons, differentiated by hand.
 
-Legend: B samples, b of them in a part, D inputs, L width of the last hidden layer, K outputs, P
-parameters.
+Legend: B samples, b of them in a part, D inputs, L width of the last hidden layer, K outputs, R
+combinations of them, P parameters.
 
 An update asks a network at a batch for some twenty products with its Jacobian. Activations are
 computed once, so each costs two passes and no graph. Where outputs are few, each product costs one
-pass only: y_k = sum over layers of A_k * (dW h + db), with A_k the derivative of output k in what
-enters a layer, which is computed once as well.
+pass only, with the derivatives of each output by each unit (`unit_derivatives`), which are computed
+once as well.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from torch import Tensor
 
 from trpotui.rl.architecture import PolicySpec
 from trpotui.rl.matrix_products import affine, outer, times
+from trpotui.rl.unit_derivatives import UnitDerivatives
 
 aten = torch.ops.aten
 
@@ -53,11 +54,19 @@ class MLP:
 
     def split(self, vector: Tensor) -> list[Layer]:
         """Weight and bias of every layer as views of a vector [P]."""
-        if vector.shape != (self.size,):
-            raise ValueError(f"expected a vector of {self.size}, got {list(vector.shape)}")
-        pieces = torch.split_with_sizes(vector, self._sizes)
+        pieces = torch.split_with_sizes(self.checked(vector), self._sizes)
         weights = map(Tensor.view, pieces[::2], self._shapes)
         return list(zip(weights, pieces[1::2], strict=True))
+
+    def checked(self, vector: Tensor) -> Tensor:
+        """A vector that is to be [P].
+
+        Raises:
+            ValueError: it is not.
+        """
+        if vector.shape != (self.size,):
+            raise ValueError(f"expected a vector of {self.size}, got {list(vector.shape)}")
+        return vector
 
     def in_cache(self, inputs: Tensor) -> tuple[Tensor, ...]:
         """Rows [B, D] in parts that stay in a core's cache: wide layers take a third less time.
@@ -111,36 +120,59 @@ class MLPLinearization:
         hidden: inputs of every layer [b, ...].
         outputs: [b, K].
         batch: B, rows of the whole batch.
+        combinations: C [R, K] of the outputs that take their place; None for the outputs.
     """
 
-    def __init__(self, network: MLP, hidden: list[Tensor], outputs: Tensor, *, batch: int) -> None:
+    def __init__(
+        self,
+        network: MLP,
+        hidden: list[Tensor],
+        outputs: Tensor,
+        *,
+        batch: int,
+        combinations: Tensor | None = None,
+    ) -> None:
         self._network = network
         self._batch = batch
         self._hidden = hidden
+        self._combinations = combinations
         self.latent = hidden[-1]
         """What the last affine layer sees [b, L]."""
         self.outputs = outputs
-        self._by_unit: list[list[Tensor]] | None = None
+        self._by_unit: UnitDerivatives | None = None
+
+    def combined(self, combinations: Tensor) -> MLPLinearization:
+        """The same with C o for outputs o, as if C was multiplied into the last layer.
+
+        Args:
+            combinations: C [R, K].
+        """
+        return MLPLinearization(
+            self._network,
+            self._hidden,
+            self.outputs @ combinations.T,
+            batch=self._batch,
+            combinations=combinations,
+        )
 
     def jvp(self, tangent: Tensor) -> Tensor:
         """Change of the outputs [B, K] per unit of a parameter vector [P]."""
         if self._by_unit is None and self._pays_by_unit():
-            self._by_unit = self._derivatives_by_unit()
+            self._by_unit = UnitDerivatives(
+                self._derivatives_by_unit(), self._hidden, self._combinations
+            )
         if self._by_unit is None:
             return self.latent_and_outputs_jvp(tangent)[1]
-        *tangents, (weight_tangent, bias_tangent) = self._network.split(tangent)
-        outputs = torch.addmm(bias_tangent, self.latent, weight_tangent.T)
-        for layer, hidden, by_unit in zip(tangents, self._hidden, self._by_unit, strict=False):
-            moved = affine(hidden, *layer)
-            for k, derivatives in enumerate(by_unit):
-                outputs.select(1, k).add_(torch.linalg.vecdot(derivatives, moved, dim=1))
-        return outputs
+        return self._by_unit.jvp(self._network.checked(tangent))
 
     def latent_and_outputs_jvp(self, tangent: Tensor) -> tuple[Tensor | None, Tensor]:
         """The same, behind the change of the latent [B, L]; None where that is the inputs."""
         change: Tensor | None = None
         latent: Tensor | None = None
-        layers = zip(self._network.layers, self._network.split(tangent), self._hidden, strict=True)
+        network, tangents = self._network, self._network.split(tangent)
+        layers = zip(
+            self._combined(network.layers), self._combined(tangents), self._hidden, strict=True
+        )
         for index, ((weight, _), (weight_tangent, bias_tangent), hidden) in enumerate(layers):
             moved = affine(hidden, weight_tangent, bias_tangent)
             if change is not None:
@@ -158,19 +190,17 @@ class MLPLinearization:
             cotangents: [B, K].
             latent_cotangents: [B, L]; adds the gradient of sum(latent * latent_cotangents).
         """
+        if self._by_unit is not None and latent_cotangents is None:
+            return self._by_unit.vjp(cotangents)
         gradient = cotangents.new_empty(self._network.size)
         *pieces, last = self._network.split(gradient)
-        _weigh(cotangents, self.latent, last)
-        if self._by_unit is not None and latent_cotangents is None:
-            for piece, hidden, by_unit in zip(pieces, self._hidden, self._by_unit, strict=False):
-                flowing = by_unit[0] * cotangents[:, :1]
-                for k, derivatives in enumerate(by_unit[1:], start=1):
-                    flowing.addcmul_(derivatives, cotangents[:, k : k + 1])
-                _weigh(flowing, hidden, piece)
-            return gradient
-        flowing = cotangents
+        at_outputs = cotangents
+        if self._combinations is not None:
+            at_outputs = cotangents @ self._combinations
+        _weigh(at_outputs, self.latent, last)
+        layers, flowing = self._combined(self._network.layers), cotangents
         for index in range(len(pieces) - 1, -1, -1):
-            flowing = times(flowing, self._network.layers[index + 1][0])
+            flowing = times(flowing, layers[index + 1][0])
             if latent_cotangents is not None and index == len(pieces) - 1:
                 flowing += latent_cotangents
             self._through(flowing, self._hidden[index + 1])
@@ -180,19 +210,30 @@ class MLPLinearization:
     def _pays_by_unit(self) -> bool:
         """Whether products with derivatives by unit are cheaper than passes through all layers."""
         outputs = self.outputs.shape[1]
-        if len(self._hidden) < 3 or outputs * WIDTH_PER_OUTPUT > self.latent.shape[1]:
+        if (
+            not self.outputs.is_cpu
+            or len(self._hidden) < 3
+            or outputs * WIDTH_PER_OUTPUT > self.latent.shape[1]
+        ):
             return False
         units = sum(hidden.shape[1] for hidden in self._hidden[1:])
         return outputs * units * self._batch <= MOST_DERIVATIVES
 
-    def _derivatives_by_unit(self) -> list[list[Tensor]]:
-        """Of each output in what enters each hidden layer [B, width], layer by layer."""
-        weights = [weight for weight, _ in self._network.layers]
+    def _derivatives_by_unit(self) -> list[Tensor]:
+        """Of each output in what enters each hidden layer [K, B, width], layer by layer."""
+        weights = [weight for weight, _ in self._combined(self._network.layers)]
         at_latent = weights[-1][:, None].repeat(1, len(self.latent), 1)  # [K, B, L]
         derivatives = [self._through(at_latent, self.latent)]
         for weight, hidden in zip(weights[-2:0:-1], self._hidden[-2:0:-1], strict=True):
             derivatives.append(self._through(times(derivatives[-1], weight), hidden))
-        return [list(layer) for layer in reversed(derivatives)]
+        return derivatives[::-1]
+
+    def _combined(self, layers: list[Layer]) -> list[Layer]:
+        """Layers, the last of which puts out combinations."""
+        if self._combinations is None:
+            return layers
+        *others, (weight, bias) = layers
+        return [*others, (self._combinations @ weight, self._combinations @ bias)]
 
     def _through(self, flowing: Tensor, hidden: Tensor) -> Tensor:
         """Numbers [..., n] times the slopes of the activations whose values are `hidden` [B, n].

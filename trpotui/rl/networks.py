@@ -105,6 +105,8 @@ class Actor:
         if self._bounds is not None:
             free = (network.outputs >= self._bounds[0]) & (network.outputs <= self._bounds[1])
             passes = free.to(network.outputs.dtype)
+        elif self.log_std is None:
+            return network
         outputs = self._of_outputs(network.outputs, network.latent, self.log_std)
         return ActorLinearization(network, outputs, passes=passes, log_std=self.log_std)
 

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from trpotui.rl.algorithm import Batch
 from trpotui.rl.distributions import Products
+from trpotui.rl.linearization import Linearization, combined
 from trpotui.rl.networks import Actor
 from trpotui.rl.sequences import Inputs
 
@@ -56,7 +57,7 @@ class Surrogate:
         self._distribution = actor.distribution
         self._linear = actor.linearize(batch.inputs)
         part = batch.inputs if fisher_inputs is None else fisher_inputs
-        self._fisher = self._linear if part is batch.inputs else actor.linearize(part)
+        self._fisher_linear = self._linear if part is batch.inputs else actor.linearize(part)
         # in float64: a mean KL is compared with max_kl to more digits than float32 sums keep
         self._old = self._linear.outputs.double()
         self._old_log_prob = self._distribution.log_prob(self._old, batch.actions)
@@ -81,13 +82,18 @@ class Surrogate:
     def fisher_product(self, vector: Tensor) -> Tensor:
         """F v [P] = mean over states of J^T M J v (TRPO, appendix C)."""
         self._interrupt()
-        moved = self._fisher.jvp(vector)
-        weighted = self._fisher_of_parameters(moved)
-        return self._fisher.vjp(weighted.div_(weighted.shape[0]))
+        linear, products = self._fisher
+        weighted = products(linear.jvp(vector))
+        return linear.vjp(weighted.div_(weighted.shape[0]))
 
     @cached_property
-    def _fisher_of_parameters(self) -> Products:
-        return self._distribution.fisher(self._fisher.outputs)
+    def _fisher(self) -> tuple[Linearization, Products]:
+        """Of the differences of distribution parameters, where these say all."""
+        linear, distribution = self._fisher_linear, self._distribution
+        return (
+            combined(linear, distribution.differences),
+            distribution.fisher_of_differences(linear.outputs),
+        )
 
     def kl_and_gain(self, reduction: Reduction = "mean") -> tuple[float, float]:
         """D_KL(old || now) in nats over the whole batch, mean or largest, and L(now) - L(old)."""

@@ -1,0 +1,148 @@
+"""Products with a network's Jacobian, from the derivatives of its few outputs by each unit.
+
+Legend: B samples, K outputs, L width of the last hidden layer, n units and m inputs of a layer, P
+parameters; A_k [B, n] the derivative of output k in what enters the units, h [B, m] the inputs.
+
+    dy_k = sum over layers of A_k . (dW h + db)
+    dW   = sum over k and samples of c_k A_k h^T,  db = sum over k and samples of c_k A_k
+
+Each costs two large matrix products for a wide layer, and none for one with few inputs. All else is
+done in numpy, on the memory of the tensors: its calls cost less than torch's, which took more time
+than the arithmetic of a thousand samples.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from trpotui.rl.matrix_products import affine, outer
+
+Floats = NDArray[np.floating]
+UNITS_PER_INPUT = 4
+"""From so many on, a layer is narrow: products have the width of its inputs, not its own."""
+
+
+class UnitDerivatives:
+    """Jacobian products of a network of affine layers, on a CPU.
+
+    Args:
+        derivatives: [K, B, n] of every hidden layer.
+        inputs: [B, m] of every layer, the last one's [B, L] too.
+        combinations: of what the last layer puts out, in the place of the outputs; None for those
+            themselves.
+    """
+
+    def __init__(
+        self,
+        derivatives: Sequence[Tensor],
+        inputs: Sequence[Tensor],
+        combinations: Tensor | None,
+    ) -> None:
+        self._latent = inputs[-1].numpy()
+        self._combinations = None if combinations is None else combinations.numpy()
+        scratch = inputs[0].new_empty(max(layer[0].numel() for layer in derivatives))
+        self._layers: list[_Wide | _Narrow] = []
+        begin = 0
+        for of_outputs, layer_inputs in zip(derivatives, inputs, strict=False):
+            units, features = of_outputs.shape[2], layer_inputs.shape[1]
+            if UNITS_PER_INPUT * features <= units:
+                self._layers.append(_Narrow(begin, of_outputs.numpy(), layer_inputs.numpy()))
+            else:
+                self._layers.append(_Wide(begin, of_outputs, layer_inputs, scratch))
+            begin += units * (features + 1)
+        self._last = begin
+
+    def jvp(self, tangent: Tensor) -> Tensor:
+        """Change of the outputs [B, K] per unit of a parameter vector [P]."""
+        vector = tangent.numpy()
+        last, width = vector[self._last :], self._latent.shape[1]
+        bias = last[len(last) // (width + 1) * width :]
+        weight = last[: -len(bias)].reshape(len(bias), width)
+        if self._combinations is not None:
+            weight, bias = self._combinations @ weight, self._combinations @ bias
+        changes = weight @ self._latent.T  # [K, B]
+        changes += bias[:, None]
+        for one in self._layers:
+            one.push(tangent, changes)
+        return torch.from_numpy(changes).T
+
+    def vjp(self, cotangents: Tensor) -> Tensor:
+        """Gradient [P] of sum(outputs * cotangents), for cotangents [B, K]."""
+        flowing = np.ascontiguousarray(cotangents.numpy().T)  # [K, B]
+        weight, bias = flowing @ self._latent, flowing.sum(axis=1)
+        if self._combinations is not None:
+            weight, bias = self._combinations.T @ weight, self._combinations.T @ bias
+        gradient = cotangents.new_empty(self._last + weight.size + bias.size)
+        vector = gradient.numpy()
+        vector[self._last : -bias.size], vector[-bias.size :] = weight.ravel(), bias
+        for one in self._layers:
+            one.pull(flowing, gradient)
+        return gradient
+
+
+class _Wide:
+    """Of a layer with about as many inputs as units, or more; it begins at a place in vectors."""
+
+    def __init__(self, begin: int, derivatives: Tensor, inputs: Tensor, scratch: Tensor) -> None:
+        units, features = derivatives.shape[2], inputs.shape[1]
+        self._begin, self._shape = begin, (units, features)
+        self._bias = slice(begin + units * features, begin + units * (features + 1))
+        self._derivatives = derivatives
+        self._inputs = inputs
+        self._scratch = scratch[: derivatives[0].numel()].view_as(derivatives[0])
+
+    def _weight(self, vector: Tensor) -> Tensor:
+        begin = vector.storage_offset() + self._begin
+        return vector.as_strided(self._shape, (self._shape[1], 1), begin)
+
+    def push(self, tangent: Tensor, changes: Floats) -> None:
+        """Add to changes of the outputs [K, B] what a change of this layer adds."""
+        moved = affine(self._inputs, self._weight(tangent), tangent[self._bias]).numpy()
+        for k, derivatives in enumerate(self._derivatives.numpy()):
+            changes[k] += np.einsum("ij,ij->i", derivatives, moved)
+
+    def pull(self, flowing: Floats, gradient: Tensor) -> None:
+        """Write this layer's gradient, for cotangents [K, B]."""
+        first, *others = zip(self._derivatives, torch.from_numpy(flowing)[:, :, None], strict=True)
+        torch.mul(*first, out=self._scratch)
+        for derivatives, weights in others:
+            self._scratch.addcmul_(derivatives, weights)
+        outer(self._scratch, self._inputs, out=self._weight(gradient))
+        gradient.numpy()[self._bias] = sum(map(np.matmul, flowing, self._derivatives.numpy()))
+
+
+class _Narrow:
+    """Of a layer with few inputs."""
+
+    def __init__(self, begin: int, derivatives: Floats, inputs: Floats) -> None:
+        samples, features = inputs.shape
+        units = derivatives.shape[2]
+        self._weight = slice(begin, begin + units * features)
+        self._bias = slice(self._weight.stop, self._weight.stop + units)
+        self._derivatives = derivatives
+        self._inputs = np.ones((samples, features + 1), inputs.dtype)  # the bias has one as well
+        self._inputs[:, :-1] = inputs
+        self._layer = np.empty((units, features + 1), inputs.dtype)
+        self._products = np.empty_like(self._inputs)
+
+    def push(self, tangent: Tensor, changes: Floats) -> None:
+        """As the wide one's."""
+        vector = tangent.numpy()
+        self._layer[:, :-1] = vector[self._weight].reshape(len(self._layer), -1)
+        self._layer[:, -1] = vector[self._bias]
+        for k, derivatives in enumerate(self._derivatives):
+            np.matmul(derivatives, self._layer, out=self._products)
+            changes[k] += np.einsum("ij,ij->i", self._products, self._inputs)
+
+    def pull(self, flowing: Floats, gradient: Tensor) -> None:
+        """As the wide one's."""
+        vector, whole = gradient.numpy(), np.zeros_like(self._layer.T)  # [m + 1, n]
+        for weights, derivatives in zip(flowing, self._derivatives, strict=True):
+            np.multiply(self._inputs, weights[:, None], out=self._products)
+            whole += self._products.T @ derivatives
+        vector[self._weight], vector[self._bias] = whole[:-1].T.ravel(), whole[-1]
