@@ -94,7 +94,10 @@ def test_a_screen_laid_over_a_picture_that_stands_still_has_it_taken_away():
 
 
 @pytest.mark.parametrize("what", ["covered", "resized"])
-def test_a_picture_that_was_made_for_another_place_is_not_written(what):
+def test_a_picture_that_was_made_for_another_place_is_not_written(what, monkeypatch):
+    # a drawing is held up here, which is no reason to rest from it for as long
+    monkeypatch.setattr(frame_view, "REST", -1.0)
+
     async def test(pilot, graphics, written):
         begun = graphics.begun
         graphics.let.clear()
