@@ -64,6 +64,17 @@ def measured(command: Sequence[str], *, threads: int = 1) -> dict[str, Any]:
     return result
 
 
+def with_threads(command: Sequence[str], count: int) -> Callable[[int], Measurement]:
+    """What measures with so many torch threads in a process; 0 leaves the number to the program."""
+    arguments = [*command, "--torch-threads", str(count)]
+    return lambda _: measured(arguments, threads=count)
+
+
+def threaded(name: str, count: int) -> str:
+    """What a program is called with so many torch threads."""
+    return name if count == 1 else f"{name}, {'all cores' if count == 0 else f'{count} threads'}"
+
+
 def in_turn(
     programs: Mapping[str, Callable[[int], Measurement]], rounds: int
 ) -> tuple[dict[str, list[Measurement]], dict[str, str]]:

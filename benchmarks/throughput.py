@@ -2,22 +2,23 @@
 
     python benchmarks/throughput.py --peer .peers/sb3/bin/python
 
-The same environment, network, batch and numbers of iterations or passes on both sides, one torch
-thread each. Every figure is a process of its own, the programs take turns, and the first update of
-each is left out. TRPO is measured in three variants of ours (`variants.py`): with the very work
-that sb3-contrib does, with our own fit of the critic, and with that and a quarter of the batch for
-curvature. PPO fits its critic by Adam on either side, in as many minibatches.
+The same environment, network, batch and numbers of iterations or passes on both sides; one torch
+thread each, then as many as each program takes by itself, beside the peer with either. Every figure
+is a process of its own, the programs take turns, and the first update of each is left out. TRPO is
+measured in three variants of ours (`variants.py`): with the very work that sb3-contrib does, with
+our own fit of the critic, and with that and a quarter of the batch for curvature. PPO fits its
+critic by Adam on either side, in as many minibatches.
 """
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from processes import OURS, PEERS, Measurement, in_turn, measured, setting_options, values
+from processes import OURS, PEERS, in_turn, setting_options, threaded, values, with_threads
 from rows import Row, finish
 from variants import CG_ITERATIONS, CRITIC_EPOCHS, CRITIC_MINIBATCHES, MEASURED, VARIANTS
 
@@ -86,33 +87,41 @@ def compare(setting: Setting, o: argparse.Namespace) -> list[Row]:
     variants = own_variants(setting, o.variants)
     peer = PEER_NAMES[setting.algorithm]
 
-    def runner(command: list[str]) -> Callable[[int], Measurement]:
-        return lambda _: measured(command)
-
-    programs = {
-        label: runner(setting.ours(o.seconds, [*arguments, *chosen]))
+    commands = {
+        label: setting.ours(o.seconds, [*arguments, *chosen])
         for label, arguments in variants.items()
     }
     if o.peer:
-        programs[peer] = runner(setting.theirs(o.peer, o.seconds))
+        commands[peer] = setting.theirs(o.peer, o.seconds)
+    programs = {
+        threaded(name, count): with_threads(command, count)
+        for count in o.torch_threads
+        for name, command in commands.items()
+    }
     results, failed = in_turn(programs, o.pairs)
     speed = partial(values, results, key="steps_per_second")
     environments = "env" if setting.n_envs == 1 else "envs"
-    return [
-        Row(
-            what=f"{setting.algorithm.upper()} steps/s, {setting.n_envs} {environments}, "
-            f"batch {setting.batch}: {label}",
-            unit="steps/s",
-            ours=speed(label),
-            peers={peer: speed(peer)} if peer in results else {},
-            aim=setting.aim,
-            notes=" ".join(o.set),
-            failed={
-                name: failed.get(name, "not run") for name in (label, peer) if name not in results
-            },
-        )
-        for label in variants
-    ]
+    rows = []
+    for count in o.torch_threads:
+        peers = [threaded(peer, one) for one in o.torch_threads if one in (1, count)]
+        rows += [
+            Row(
+                what=f"{setting.algorithm.upper()} steps/s, {setting.n_envs} {environments}, "
+                f"batch {setting.batch}: {label}",
+                unit="steps/s",
+                ours=speed(label),
+                peers={name: speed(name) for name in peers if name in results},
+                aim=setting.aim,
+                notes=" ".join(o.set),
+                failed={
+                    name: failed.get(name, "not run")
+                    for name in (label, *peers)
+                    if name not in results
+                },
+            )
+            for label in (threaded(name, count) for name in variants)
+        ]
+    return rows
 
 
 def main() -> None:
@@ -123,6 +132,9 @@ def main() -> None:
     parser.add_argument("--n-envs", type=int, nargs="+", default=[1, 8, 64])
     parser.add_argument(
         "--variants", nargs="+", choices=list(VARIANTS), default=MEASURED, help="of our TRPO"
+    )
+    parser.add_argument(
+        "--torch-threads", type=int, nargs="+", default=[1, 0], help="0: as each program chooses"
     )
     parser.add_argument("--seconds", type=float, default=2.5, help="to measure, at least")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="of ours")

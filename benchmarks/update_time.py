@@ -3,24 +3,35 @@
     python benchmarks/update_time.py --sb3 PYTHON --tianshou PYTHON
 
 All update on one and the same made-up batch of CartPole's form from the same kind of network, with
-ten iterations of conjugate gradient, ten passes of the critic over the batch, and one torch thread;
-every update starts from the same parameters. sb3-contrib's passes and ours are in four minibatches,
-tianshou's are full batches, for it has no minibatches of the critic alone. What ours does in each
-row is explained in `variants.py`.
+ten iterations of conjugate gradient and ten passes of the critic over the batch; every update
+starts from the same parameters. All have one torch thread; then as many as each takes by itself,
+beside the peers with either. sb3-contrib's passes and ours are in four minibatches, tianshou's are
+full batches, for it has no minibatches of the critic alone. What ours does in each row is explained
+in `variants.py`.
 """
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from itertools import product
 from pathlib import Path
 
-from processes import OURS, PEERS, Measurement, in_turn, measured, setting_options
+from processes import (
+    OURS,
+    PEERS,
+    Measurement,
+    in_turn,
+    setting_options,
+    threaded,
+    with_threads,
+)
 from rows import Row, finish
 from variants import CG_ITERATIONS, CRITIC_EPOCHS, CRITIC_MINIBATCHES, MEASURED, VARIANTS
 
 AIMS = {"64,64": 5.0, "256,256": 2.0}
 BATCHES = (2048, 16384)
+PEER_NAMES = ("sb3-contrib", "tianshou")
 
 
 def commands(o: argparse.Namespace) -> dict[str, list[str]]:
@@ -39,9 +50,9 @@ def commands(o: argparse.Namespace) -> dict[str, list[str]]:
         minibatches = ["--minibatches", str(CRITIC_MINIBATCHES)]
         iterations = ["--cg-iterations", str(CG_ITERATIONS)]
         script = str(PEERS / "sb3_update.py")
-        found["sb3-contrib"] = [o.sb3, script, *sizes, *passes, *minibatches, *iterations]
+        found[PEER_NAMES[0]] = [o.sb3, script, *sizes, *passes, *minibatches, *iterations]
     if o.tianshou:
-        found["tianshou"] = [o.tianshou, str(PEERS / "tianshou_update.py"), *sizes, *passes]
+        found[PEER_NAMES[1]] = [o.tianshou, str(PEERS / "tianshou_update.py"), *sizes, *passes]
     return found
 
 
@@ -54,27 +65,25 @@ def rows_of(
         return [one["updates"][key]["ms"] for one in results.get(program, ())]
 
     rows = []
-    for sizes in o.networks:
-        for batch in o.batch:
-            key = f"{batch} {sizes}"
-            for name in o.variants:
-                label = VARIANTS[name].label
-                peers = [peer for peer in ("sb3-contrib", "tianshou") if peer in results]
-                rows.append(
-                    Row(
-                        what=f"one TRPO update, batch {batch}, {sizes.replace(',', '-')}: {label}",
-                        unit="ms",
-                        ours=taken(label, key),
-                        peers={peer: taken(peer, key) for peer in peers},
-                        aim=AIMS.get(sizes),
-                        notes=" ".join(o.set),
-                        failed={
-                            program: failed.get(program, "not run")
-                            for program in (label, "sb3-contrib", "tianshou")
-                            if program not in results
-                        },
-                    )
-                )
+    for sizes, batch, count, name in product(o.networks, o.batch, o.torch_threads, o.variants):
+        key, label = f"{batch} {sizes}", threaded(VARIANTS[name].label, count)
+        beside = [one for one in o.torch_threads if one in (1, count)]
+        peers = [threaded(peer, one) for peer in PEER_NAMES for one in beside]
+        rows.append(
+            Row(
+                what=f"one TRPO update, batch {batch}, {sizes.replace(',', '-')}: {label}",
+                unit="ms",
+                ours=taken(label, key),
+                peers={peer: taken(peer, key) for peer in peers if peer in results},
+                aim=AIMS.get(sizes),
+                notes=" ".join(o.set),
+                failed={
+                    program: failed.get(program, "not run")
+                    for program in (label, *peers)
+                    if program not in results
+                },
+            )
+        )
     return rows
 
 
@@ -88,15 +97,19 @@ def main() -> None:
     parser.add_argument(
         "--variants", nargs="+", choices=list(VARIANTS), default=MEASURED, help="of ours"
     )
+    parser.add_argument(
+        "--torch-threads", type=int, nargs="+", default=[1, 0], help="0: as each program chooses"
+    )
     parser.add_argument("--seconds", type=float, default=1.0, help="for each batch and network")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="of ours")
     parser.add_argument("--json", type=Path, help="also write every figure here")
     o = parser.parse_args()
 
-    def runner(command: list[str]) -> Callable[[int], Measurement]:
-        return lambda _: measured(command)
-
-    programs = {name: runner(command) for name, command in commands(o).items()}
+    programs = {
+        threaded(name, count): with_threads(command, count)
+        for count in o.torch_threads
+        for name, command in commands(o).items()
+    }
     results, failed = in_turn(programs, o.pairs)
     finish(rows_of(results, failed, o), o.json)
 

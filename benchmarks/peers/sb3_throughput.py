@@ -56,8 +56,10 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=4)
     parser.add_argument("--minibatches", type=int, default=4)
     parser.add_argument("--sub-sampling", type=int, default=1)
+    parser.add_argument("--torch-threads", type=int, default=1, help="0: torch's own choice")
     o = parser.parse_args()
-    torch.set_num_threads(1)
+    if o.torch_threads:
+        torch.set_num_threads(o.torch_threads)
     environments = make_vec_env(o.environment, n_envs=o.n_envs, seed=0)
     common = {
         "n_steps": o.batch // o.n_envs,

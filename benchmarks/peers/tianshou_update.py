@@ -71,7 +71,8 @@ def one_update(o: argparse.Namespace, size: int, hidden: list[int]) -> dict[str,
 
 def main() -> None:
     o = options().parse_args()
-    torch.set_num_threads(1)
+    if o.torch_threads:
+        torch.set_num_threads(o.torch_threads)
     warnings.simplefilter("ignore")  # it warns of every shortened step
     print_updates(o, one_update)
 

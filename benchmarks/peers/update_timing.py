@@ -32,6 +32,7 @@ def options() -> argparse.ArgumentParser:
     parser.add_argument("--networks", nargs="+", required=True)
     parser.add_argument("--seconds", type=float, required=True)
     parser.add_argument("--critic-epochs", type=int, default=10)
+    parser.add_argument("--torch-threads", type=int, default=1, help="0: torch's own choice")
     return parser
 
 

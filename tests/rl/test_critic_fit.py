@@ -149,6 +149,8 @@ class TestSmallUpdates:
     def test_a_thread_is_left_to_the_thread_that_asked_for_it(self):
         found = []
         with threads(0, batch=2048, width=64):
+            with threads(1, batch=1, width=1):  # as of a policy that is scored meanwhile
+                assert threads_for_each() == 0
             other = threading.Thread(target=lambda: found.append(threads_for_each()))
             other.start()
             other.join()

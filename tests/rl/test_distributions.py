@@ -255,19 +255,25 @@ def test_fisher_products_of_a_batch_are_those_of_its_samples(case):
         torch.testing.assert_close(together[row : row + 1], alone)
 
 
-def test_products_of_differences_make_the_fisher_matrix(case):
+@pytest.mark.parametrize("choices", [2, 3, 5])
+def test_products_of_differences_make_the_fisher_matrix(choices):
+    case = Case(f"categorical-{choices}")
     parameters, tangents = case.parameters(6, 32), case.parameters(6, 33)
-    differences = case.ours.differences
-    moved = tangents if differences is None else tangents @ differences.T
-    products = case.ours.fisher_of_differences(parameters)(moved)
-    if differences is not None:
-        products = products @ differences
+    matrix, fisher = case.ours.differences(parameters)
+    assert matrix.shape == (choices - 1, choices)
+    products = fisher(tangents @ matrix.T) @ matrix
     torch.testing.assert_close(products, case.ours.fisher(parameters)(tangents))
+
+
+@pytest.mark.parametrize("name", ["categorical-1", "multi-3-3", "bernoulli-4", "gaussian-3"])
+def test_others_have_no_differences(name):
+    case = Case(name)
+    assert case.ours.differences(case.parameters(6, 32)) is None
 
 
 def test_a_choice_of_two_keeps_a_curvature_that_is_almost_none():
     logits = torch.tensor([[0.0, 30.0], [-300.0, 0.0]])
-    products = Categorical(2).fisher_of_differences(logits)(torch.ones(2, 1))
+    products = Categorical(2).differences(logits).fisher(torch.ones(2, 1))
     torch.testing.assert_close(
         products[:, 0], torch.exp(torch.tensor([-30.0, -300.0])), rtol=1e-9, atol=0
     )

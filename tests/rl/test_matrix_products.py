@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import pytest
 import torch
 
@@ -65,3 +67,19 @@ def test_other_types_go_the_plain_way(calls, monkeypatch):
     inputs, weight = torch.randn(512, 64).double(), torch.randn(64, 64).double()
     torch.testing.assert_close(affine(inputs, weight, weight[0]), inputs @ weight.T + weight[0])
     assert not calls
+
+
+@pytest.mark.parametrize(
+    ("told", "expected"),
+    [
+        ("processor\t: 0\nvendor_id\t: GenuineIntel\nmodel\t: 85\n", True),
+        ("processor\t: 0\nvendor_id\t: AuthenticAMD\nmodel name\t: no GenuineIntel\n", False),
+        ("processor\t: 0\nBogoMIPS\t: 243.75\n", False),
+        (None, False),
+    ],
+)
+def test_whose_processor_it_is(told, expected, tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, "platform", "linux")
+    if told is not None:
+        (tmp_path / "cpuinfo").write_text(told)
+    assert matrix_products.is_intels(tmp_path / "cpuinfo") == expected

@@ -1,5 +1,6 @@
 """What is written to the terminal arrives there, whole."""
 
+import contextlib
 import io
 import os
 import signal
@@ -12,13 +13,21 @@ from trpotui.tui.terminal_driver import LastingOutput
 
 
 @pytest.fixture
-def _interrupted():
-    """A signal every millisecond, as from a window that is being resized."""
-    before = signal.signal(signal.SIGALRM, lambda *_: None)
-    signal.setitimer(signal.ITIMER_REAL, 0.001, 0.001)
+def _resized():
+    """A signal every millisecond, as of a window whose edge is dragged."""
+    before = signal.signal(signal.SIGWINCH, lambda *_: None)
+    over = threading.Event()
+
+    def drag():
+        while not over.wait(0.001):
+            signal.pthread_kill(threading.main_thread().ident, signal.SIGWINCH)
+
+    dragging = threading.Thread(target=drag, daemon=True)
+    dragging.start()
     yield
-    signal.setitimer(signal.ITIMER_REAL, 0.0)
-    signal.signal(signal.SIGALRM, before)
+    over.set()
+    dragging.join()
+    signal.signal(signal.SIGWINCH, before)
 
 
 class Reader(threading.Thread):
@@ -48,7 +57,7 @@ def unbuffered(number):
     return io.TextIOWrapper(raw, encoding="ascii", write_through=True)
 
 
-@pytest.mark.usefixtures("_interrupted")
+@pytest.mark.usefixtures("_resized")
 def test_signals_cut_nothing_off_where_python_does_not_buffer():
     reader = Reader()
     output = LastingOutput(unbuffered(reader.theirs))
@@ -65,3 +74,18 @@ def test_every_character_is_written_whatever_the_locale_says():
     output.write("δ ≤ 0.01 \udcff\n")  # a byte of a file's name that is no text
     output.flush()
     assert reader.all_of_it().decode() == "δ ≤ 0.01 ?\n"
+
+
+def test_a_terminal_that_has_gone_already_is_written_to_in_vain():
+    reader = Reader()
+    file = io.TextIOWrapper(io.BufferedWriter(io.FileIO(os.dup(reader.theirs), "w")))
+    file.write("as it begins")
+    number = os.open("/dev/full", os.O_WRONLY)
+    os.dup2(number, file.fileno())
+    os.close(number)
+    output = LastingOutput(file)
+    output.write("and goes on" * 10_000)
+    output.flush()
+    assert reader.all_of_it() == b""
+    with contextlib.suppress(OSError):
+        file.close()

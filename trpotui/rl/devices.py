@@ -60,7 +60,7 @@ def threads(count: int, *, batch: int, width: int) -> Iterator[None]:
         batch: samples of an update.
         width: of the widest hidden layer.
     """
-    work, available = batch * width * width, torch.get_num_threads()
+    work, available, before = batch * width * width, torch.get_num_threads(), _SPARE.one
     chosen = count or (available if work >= SMALL else 1)
     with torch_threads(chosen), threadpool_limits(limits=1, user_api="blas"):
         torch.set_num_threads(chosen)
@@ -68,7 +68,7 @@ def threads(count: int, *, batch: int, width: int) -> Iterator[None]:
         try:
             yield
         finally:
-            _SPARE.one = False
+            _SPARE.one = before
 
 
 def threads_for_each() -> int:

@@ -11,9 +11,8 @@ D_KL(old || new) everywhere.
 from __future__ import annotations
 
 import math
-from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor
@@ -22,11 +21,15 @@ from torch.nn.functional import logsigmoid
 from trpotui.rl.spaces import ActionDecoder
 
 Products = Callable[[Tensor], Tensor]
-"""Of a matrix for each sample with a vector [B, K] of each."""
+"""Of a matrix for each sample with a vector [B, K] (or [B, R]) of each."""
 LOG_2PI = math.log(2 * math.pi)
 ABSENT = -1e30
 """Logit of a choice that a component does not have. Its probability is exactly 0; minus infinity
 would make 0 * log 0 of it, which is no number."""
+
+
+MOST_BESIDE_THE_FIRST = 64
+"""Choices: one output less of so many is nothing to speak of."""
 
 
 class Distribution(Protocol):
@@ -34,8 +37,6 @@ class Distribution(Protocol):
 
     parameter_count: int
     """K."""
-    differences: Tensor | None
-    """[R, K]: differences of parameters that say all; None where each says something of its own."""
 
     def sample(self, parameters: Tensor, generator: torch.Generator) -> Tensor:
         """Raw actions [B] or [B, A]."""
@@ -65,25 +66,27 @@ class Distribution(Protocol):
         averaged over samples, is the Fisher matrix of the network's weights (TRPO, appendix C).
         """
 
-    def fisher_of_differences(self, parameters: Tensor) -> Products:
-        """v [B, R] to N v [B, R] with M = D^T N D, for D the differences; M where there are none.
-
-        The fewer outputs a network has, the cheaper are products with its Jacobian.
-        """
+    def differences(self, parameters: Tensor) -> Differences | None:
+        """Fewer numbers that say as much; None where there are none."""
 
 
-class _EachParameterCounts(ABC):
-    """Where no differences take the place of the parameters."""
+class Differences(NamedTuple):
+    """Of distribution parameters, where these have more to say alike than it takes.
 
-    differences: Tensor | None = None
+    The fewer outputs a network has, the cheaper are products with its Jacobian.
+    """
 
-    @abstractmethod
-    def fisher(self, parameters: Tensor) -> Products:
-        """Products with the Fisher matrices of the parameters."""
+    matrix: Tensor
+    """D [R, K], R < K."""
+    fisher: Products
+    """v [B, R] to N v [B, R], with M = D^T N D."""
 
-    def fisher_of_differences(self, parameters: Tensor) -> Products:
-        """The Fisher matrices of the parameters."""
-        return self.fisher(parameters)
+
+class _WithoutDifferences:
+    """What the other distributions have to say of them."""
+
+    def differences(self, _: Tensor) -> None:
+        """None."""
 
 
 class Categorical:
@@ -91,8 +94,6 @@ class Categorical:
 
     def __init__(self, n: int) -> None:
         self.parameter_count = n
-        # what is added to all logits alike changes nothing: they count beside the first one
-        self.differences = torch.eye(n)[1:] - torch.eye(n)[0] if n > 1 else None
 
     def sample(self, parameters: Tensor, generator: torch.Generator) -> Tensor:
         """Indices [B]."""
@@ -134,18 +135,23 @@ class Categorical:
         probabilities = _log_softmax(parameters).exp_()
         return _products_of_choices(probabilities)
 
-    def fisher_of_differences(self, parameters: Tensor) -> Products:
-        """v to (diag q - q q^T) v [B, n - 1], q the probabilities of all choices but the first."""
-        if self.differences is None:
-            return self.fisher(parameters)
+    def differences(self, parameters: Tensor) -> Differences | None:
+        """Of each other logit and the first: what is added to all of them changes nothing.
+
+        N is diag q - q q^T, with q the probabilities of all choices but the first.
+        """
+        n = self.parameter_count
+        if not 2 <= n <= MOST_BESIDE_THE_FIRST:
+            return None
         probabilities = _log_softmax(parameters).exp_()
-        if self.parameter_count == 2:
+        matrix = torch.eye(n)[1:] - torch.eye(n)[0]
+        if n == 2:
             variances = probabilities.prod(dim=1, keepdim=True)
-            return lambda tangents: variances * tangents
-        return _products_of_choices(probabilities[:, 1:])
+            return Differences(matrix, lambda tangents: variances * tangents)
+        return Differences(matrix, _products_of_choices(probabilities[:, 1:]))
 
 
-class DiagGaussian(_EachParameterCounts):
+class DiagGaussian(_WithoutDifferences):
     """Independent normal actions [B, A]; parameters [B, 2A]: the means, then the log sigmas."""
 
     def __init__(self, dimensions: int) -> None:
@@ -204,7 +210,7 @@ class DiagGaussian(_EachParameterCounts):
         return lambda tangents: diagonal * tangents
 
 
-class MultiCategorical(_EachParameterCounts):
+class MultiCategorical(_WithoutDifferences):
     """Independent choices [B, A]; parameters their logits side by side [B, K].
 
     Args:
@@ -285,7 +291,7 @@ class MultiCategorical(_EachParameterCounts):
         return flat if self._even else flat[:, self._present.to(flat.device)]
 
 
-class Bernoulli(_EachParameterCounts):
+class Bernoulli(_WithoutDifferences):
     """Independent bits [B, A]; parameters the log-odds of a 1 [B, A]."""
 
     def __init__(self, bits: int) -> None:

@@ -55,9 +55,11 @@ class JoinedLinearization:
             first.add_(gradient)
         return first
 
-    def combined(self, combinations: Tensor) -> JoinedLinearization:
-        """With combinations of the outputs, part by part."""
-        return JoinedLinearization([combined(part, combinations) for part in self._parts])
+    def combined(self, combinations: Tensor) -> JoinedLinearization | None:
+        """With combinations of the outputs, if that pays in every part."""
+        parts = [combined(part, combinations) for part in self._parts]
+        found = [part for part in parts if part is not None]
+        return JoinedLinearization(found) if len(found) == len(parts) else None
 
 
 def joined(parts: Iterable[Linearization]) -> Linearization:
@@ -66,38 +68,21 @@ def joined(parts: Iterable[Linearization]) -> Linearization:
     return JoinedLinearization([first, *rest]) if rest else first
 
 
-class CombinedLinearization:
-    """A network at a batch whose outputs are combined: C o of outputs o."""
-
-    def __init__(self, linear: Linearization, combinations: Tensor) -> None:
-        self._linear = linear
-        self._combinations = combinations
-        self.outputs = linear.outputs @ combinations.T
-
-    def jvp(self, tangent: Tensor) -> Tensor:
-        """Change of the combinations [B, R] per unit of a parameter vector [P]."""
-        return self._linear.jvp(tangent) @ self._combinations.T
-
-    def vjp(self, cotangents: Tensor) -> Tensor:
-        """Gradient [P] of sum(combinations * cotangents), for cotangents [B, R]."""
-        return self._linear.vjp(cotangents @ self._combinations)
-
-
-def combined(linear: Linearization, combinations: Tensor | None) -> Linearization:
+def combined(linear: Linearization, combinations: Tensor) -> Linearization | None:
     """The same network at the same batch, with combinations of its outputs for outputs.
 
     Args:
         linear: with outputs [B, K].
-        combinations: C [R, K]; None leaves the outputs as they are.
+        combinations: C [R, K].
+
+    Returns:
+        None where products with it cost no less.
     """
-    if combinations is None:
-        return linear
-    matrix = combinations.to(linear.outputs)
-    if isinstance(linear, JoinedLinearization):
-        return linear.combined(matrix)
     if isinstance(linear, MLPLinearization):
-        return linear.combined(matrix)
-    return CombinedLinearization(linear, matrix)
+        return linear.combined(combinations.to(linear.outputs))
+    if isinstance(linear, JoinedLinearization):
+        return linear.combined(combinations)
+    return None
 
 
 class FunctionLinearization:

@@ -26,18 +26,22 @@ def _has_onednn() -> bool:
     return torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_linear_pointwise")  # type: ignore[no-untyped-call]
 
 
-def _is_intels() -> bool:
-    """Whether the processor is one of those that Intel's library is made for."""
+def is_intels(described: Path) -> bool:
+    """Whether the processor is one of Intel's.
+
+    Args:
+        described: where Linux tells of it; other systems are asked themselves.
+    """
     if not sys.platform.startswith("linux"):
         return "GenuineIntel" in platform.processor()
-    with contextlib.suppress(OSError), Path("/proc/cpuinfo").open(encoding="utf-8") as lines:
+    with contextlib.suppress(OSError), described.open(encoding="utf-8") as lines:
         return any(line.startswith("vendor_id") and "GenuineIntel" in line for line in lines)
     return False
 
 
 ONEDNN = _has_onednn()
-"""Whether there is another library than Intel's."""
-PREFERRED = ONEDNN and not _is_intels()
+"""Whether oneDNN is there."""
+PREFERRED = ONEDNN and not is_intels(Path("/proc/cpuinfo"))
 """Whether it is asked for large products."""
 
 

@@ -26,8 +26,8 @@ aten = torch.ops.aten
 Layer = tuple[Tensor, Tensor]
 """Weight and bias."""
 WIDTH_PER_OUTPUT = 32
-"""Units of the last hidden layer for each output, from which on derivatives by unit pay: they cost
-two elementwise passes an output, and save two matrix products."""
+"""Units of the last hidden layer for each output, from which on derivatives by unit pay: in a wide
+layer they cost two elementwise passes an output, and save two matrix products."""
 IN_CACHE = 2**18
 """Numbers of a layer that one core keeps at hand from one operation to the next: 1 MiB."""
 MOST_DERIVATIVES = 2**26
@@ -54,19 +54,11 @@ class MLP:
 
     def split(self, vector: Tensor) -> list[Layer]:
         """Weight and bias of every layer as views of a vector [P]."""
-        pieces = torch.split_with_sizes(self.checked(vector), self._sizes)
-        weights = map(Tensor.view, pieces[::2], self._shapes)
-        return list(zip(weights, pieces[1::2], strict=True))
-
-    def checked(self, vector: Tensor) -> Tensor:
-        """A vector that is to be [P].
-
-        Raises:
-            ValueError: it is not.
-        """
         if vector.shape != (self.size,):
             raise ValueError(f"expected a vector of {self.size}, got {list(vector.shape)}")
-        return vector
+        pieces = torch.split_with_sizes(vector, self._sizes)
+        weights = map(Tensor.view, pieces[::2], self._shapes)
+        return list(zip(weights, pieces[1::2], strict=True))
 
     def in_cache(self, inputs: Tensor) -> tuple[Tensor, ...]:
         """Rows [B, D] in parts that stay in a core's cache: wide layers take a third less time.
@@ -116,63 +108,52 @@ class MLPLinearization:
     """A network at some rows of a batch, to first order in its parameters.
 
     Args:
-        network: whose layers are read again for each product.
+        network: whose layers are read again for products that are not by unit.
         hidden: inputs of every layer [b, ...].
         outputs: [b, K].
         batch: B, rows of the whole batch.
-        combinations: C [R, K] of the outputs that take their place; None for the outputs.
     """
 
-    def __init__(
-        self,
-        network: MLP,
-        hidden: list[Tensor],
-        outputs: Tensor,
-        *,
-        batch: int,
-        combinations: Tensor | None = None,
-    ) -> None:
+    def __init__(self, network: MLP, hidden: list[Tensor], outputs: Tensor, *, batch: int) -> None:
         self._network = network
         self._batch = batch
         self._hidden = hidden
-        self._combinations = combinations
         self.latent = hidden[-1]
         """What the last affine layer sees [b, L]."""
         self.outputs = outputs
         self._by_unit: UnitDerivatives | None = None
 
-    def combined(self, combinations: Tensor) -> MLPLinearization:
-        """The same with C o for outputs o, as if C was multiplied into the last layer.
+    def combined(self, combinations: Tensor) -> UnitDerivatives | None:
+        """Products of the network that puts out C o for outputs o; None if they cost no less.
 
         Args:
             combinations: C [R, K].
         """
-        return MLPLinearization(
-            self._network,
+        if not self._pays_by_unit(len(combinations)):
+            return None
+        weight, _ = self._network.layers[-1]
+        return UnitDerivatives(
+            self._derivatives_by_unit(combinations @ weight),
             self._hidden,
             self.outputs @ combinations.T,
-            batch=self._batch,
-            combinations=combinations,
+            combinations,
         )
 
     def jvp(self, tangent: Tensor) -> Tensor:
         """Change of the outputs [B, K] per unit of a parameter vector [P]."""
-        if self._by_unit is None and self._pays_by_unit():
-            self._by_unit = UnitDerivatives(
-                self._derivatives_by_unit(), self._hidden, self._combinations
-            )
+        if self._by_unit is None and self._pays_by_unit(self.outputs.shape[1]):
+            weight, _ = self._network.layers[-1]
+            derivatives = self._derivatives_by_unit(weight)
+            self._by_unit = UnitDerivatives(derivatives, self._hidden, self.outputs)
         if self._by_unit is None:
             return self.latent_and_outputs_jvp(tangent)[1]
-        return self._by_unit.jvp(self._network.checked(tangent))
+        return self._by_unit.jvp(tangent)
 
     def latent_and_outputs_jvp(self, tangent: Tensor) -> tuple[Tensor | None, Tensor]:
         """The same, behind the change of the latent [B, L]; None where that is the inputs."""
         change: Tensor | None = None
         latent: Tensor | None = None
-        network, tangents = self._network, self._network.split(tangent)
-        layers = zip(
-            self._combined(network.layers), self._combined(tangents), self._hidden, strict=True
-        )
+        layers = zip(self._network.layers, self._network.split(tangent), self._hidden, strict=True)
         for index, ((weight, _), (weight_tangent, bias_tangent), hidden) in enumerate(layers):
             moved = affine(hidden, weight_tangent, bias_tangent)
             if change is not None:
@@ -194,46 +175,37 @@ class MLPLinearization:
             return self._by_unit.vjp(cotangents)
         gradient = cotangents.new_empty(self._network.size)
         *pieces, last = self._network.split(gradient)
-        at_outputs = cotangents
-        if self._combinations is not None:
-            at_outputs = cotangents @ self._combinations
-        _weigh(at_outputs, self.latent, last)
-        layers, flowing = self._combined(self._network.layers), cotangents
+        _weigh(cotangents, self.latent, last)
+        flowing = cotangents
         for index in range(len(pieces) - 1, -1, -1):
-            flowing = times(flowing, layers[index + 1][0])
+            flowing = times(flowing, self._network.layers[index + 1][0])
             if latent_cotangents is not None and index == len(pieces) - 1:
                 flowing += latent_cotangents
             self._through(flowing, self._hidden[index + 1])
             _weigh(flowing, self._hidden[index], pieces[index])
         return gradient
 
-    def _pays_by_unit(self) -> bool:
-        """Whether products with derivatives by unit are cheaper than passes through all layers."""
-        outputs = self.outputs.shape[1]
-        if (
-            not self.outputs.is_cpu
-            or len(self._hidden) < 3
-            or outputs * WIDTH_PER_OUTPUT > self.latent.shape[1]
-        ):
+    def _pays_by_unit(self, outputs: int) -> bool:
+        """Whether products by unit, which are made on a CPU only, cost less for so many outputs."""
+        if not self.outputs.is_cpu or len(self._hidden) < 3:
+            return False
+        if outputs * WIDTH_PER_OUTPUT > self.latent.shape[1]:
             return False
         units = sum(hidden.shape[1] for hidden in self._hidden[1:])
         return outputs * units * self._batch <= MOST_DERIVATIVES
 
-    def _derivatives_by_unit(self) -> list[Tensor]:
-        """Of each output in what enters each hidden layer [K, B, width], layer by layer."""
-        weights = [weight for weight, _ in self._combined(self._network.layers)]
-        at_latent = weights[-1][:, None].repeat(1, len(self.latent), 1)  # [K, B, L]
+    def _derivatives_by_unit(self, last: Tensor) -> list[Tensor]:
+        """Of each output in what enters each hidden layer [K, B, width], layer by layer.
+
+        Args:
+            last: weights [K, L] of the last layer.
+        """
+        at_latent = last[:, None].repeat(1, len(self.latent), 1)  # [K, B, L]
         derivatives = [self._through(at_latent, self.latent)]
-        for weight, hidden in zip(weights[-2:0:-1], self._hidden[-2:0:-1], strict=True):
+        weights = [weight for weight, _ in self._network.layers[1:-1]]
+        for weight, hidden in zip(reversed(weights), self._hidden[-2:0:-1], strict=True):
             derivatives.append(self._through(times(derivatives[-1], weight), hidden))
         return derivatives[::-1]
-
-    def _combined(self, layers: list[Layer]) -> list[Layer]:
-        """Layers, the last of which puts out combinations."""
-        if self._combinations is None:
-            return layers
-        *others, (weight, bias) = layers
-        return [*others, (self._combinations @ weight, self._combinations @ bias)]
 
     def _through(self, flowing: Tensor, hidden: Tensor) -> Tensor:
         """Numbers [..., n] times the slopes of the activations whose values are `hidden` [B, n].

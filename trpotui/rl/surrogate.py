@@ -88,12 +88,13 @@ class Surrogate:
 
     @cached_property
     def _fisher(self) -> tuple[Linearization, Products]:
-        """Of the differences of distribution parameters, where these say all."""
-        linear, distribution = self._fisher_linear, self._distribution
-        return (
-            combined(linear, distribution.differences),
-            distribution.fisher_of_differences(linear.outputs),
-        )
+        """Of the distribution parameters, or of their differences where that costs less."""
+        linear = self._fisher_linear
+        differences = self._distribution.differences(linear.outputs)
+        fewer = None if differences is None else combined(linear, differences.matrix)
+        if differences is None or fewer is None:
+            return linear, self._distribution.fisher(linear.outputs)
+        return fewer, differences.fisher
 
     def kl_and_gain(self, reduction: Reduction = "mean") -> tuple[float, float]:
         """D_KL(old || now) in nats over the whole batch, mean or largest, and L(now) - L(old)."""

@@ -6,9 +6,9 @@ parameters; A_k [B, n] the derivative of output k in what enters the units, h [B
     dy_k = sum over layers of A_k . (dW h + db)
     dW   = sum over k and samples of c_k A_k h^T,  db = sum over k and samples of c_k A_k
 
-Each costs two large matrix products for a wide layer, and none for one with few inputs. All else is
-done in numpy, on the memory of the tensors: its calls cost less than torch's, which took more time
-than the arithmetic of a thousand samples.
+That is one large matrix product each for a wide layer, and a thin one for a layer with few inputs.
+What is left is done in numpy where it can be, on the memory of the tensors: its calls cost less
+than torch's, which took more time than the arithmetic of a thousand samples.
 """
 
 from __future__ import annotations
@@ -24,45 +24,56 @@ from trpotui.rl.matrix_products import affine, outer
 
 Floats = NDArray[np.floating]
 UNITS_PER_INPUT = 4
-"""From so many on, a layer is narrow: products have the width of its inputs, not its own."""
+"""From so many on a layer is narrow: a thin product costs less than the passes over all units that
+it saves."""
 
 
 class UnitDerivatives:
-    """Jacobian products of a network of affine layers, on a CPU.
+    """Jacobian products of a network of affine layers, on a CPU; one product at a time.
 
     Args:
         derivatives: [K, B, n] of every hidden layer.
         inputs: [B, m] of every layer, the last one's [B, L] too.
-        combinations: of what the last layer puts out, in the place of the outputs; None for those
-            themselves.
+        outputs: [B, K].
+        combinations: [K, O] of the O numbers that the last layer puts out, if the outputs are such.
     """
 
     def __init__(
         self,
         derivatives: Sequence[Tensor],
         inputs: Sequence[Tensor],
-        combinations: Tensor | None,
+        outputs: Tensor,
+        combinations: Tensor | None = None,
     ) -> None:
-        self._latent = inputs[-1].numpy()
+        self.outputs = outputs
+        *of_layers, latent = inputs
+        self._latent = latent.numpy()
         self._combinations = None if combinations is None else combinations.numpy()
-        scratch = inputs[0].new_empty(max(layer[0].numel() for layer in derivatives))
         self._layers: list[_Wide | _Narrow] = []
         begin = 0
-        for of_outputs, layer_inputs in zip(derivatives, inputs, strict=False):
-            units, features = of_outputs.shape[2], layer_inputs.shape[1]
+        for by_output, layer_inputs in zip(derivatives, of_layers, strict=True):
+            units, features = by_output.shape[2], layer_inputs.shape[1]
             if UNITS_PER_INPUT * features <= units:
-                self._layers.append(_Narrow(begin, of_outputs.numpy(), layer_inputs.numpy()))
+                self._layers.append(_Narrow(begin, by_output.numpy(), layer_inputs.numpy()))
             else:
-                self._layers.append(_Wide(begin, of_outputs, layer_inputs, scratch))
+                self._layers.append(_Wide(begin, by_output, layer_inputs))
             begin += units * (features + 1)
         self._last = begin
+        numbers = outputs.shape[1] if combinations is None else combinations.shape[1]
+        self._bias = begin + numbers * self._latent.shape[1]
+        self._size = self._bias + numbers
 
     def jvp(self, tangent: Tensor) -> Tensor:
-        """Change of the outputs [B, K] per unit of a parameter vector [P]."""
+        """Change of the outputs [B, K] per unit of a parameter vector [P].
+
+        Raises:
+            ValueError: it is not [P].
+        """
+        if tangent.shape != (self._size,):
+            raise ValueError(f"expected a vector of {self._size}, got {list(tangent.shape)}")
         vector = tangent.numpy()
-        last, width = vector[self._last :], self._latent.shape[1]
-        bias = last[len(last) // (width + 1) * width :]
-        weight = last[: -len(bias)].reshape(len(bias), width)
+        bias = vector[self._bias :]
+        weight = vector[self._last : self._bias].reshape(len(bias), -1)
         if self._combinations is not None:
             weight, bias = self._combinations @ weight, self._combinations @ bias
         changes = weight @ self._latent.T  # [K, B]
@@ -77,9 +88,9 @@ class UnitDerivatives:
         weight, bias = flowing @ self._latent, flowing.sum(axis=1)
         if self._combinations is not None:
             weight, bias = self._combinations.T @ weight, self._combinations.T @ bias
-        gradient = cotangents.new_empty(self._last + weight.size + bias.size)
+        gradient = cotangents.new_empty(self._size)
         vector = gradient.numpy()
-        vector[self._last : -bias.size], vector[-bias.size :] = weight.ravel(), bias
+        vector[self._last : self._bias], vector[self._bias :] = weight.ravel(), bias
         for one in self._layers:
             one.pull(flowing, gradient)
         return gradient
@@ -88,17 +99,16 @@ class UnitDerivatives:
 class _Wide:
     """Of a layer with about as many inputs as units, or more; it begins at a place in vectors."""
 
-    def __init__(self, begin: int, derivatives: Tensor, inputs: Tensor, scratch: Tensor) -> None:
+    def __init__(self, begin: int, derivatives: Tensor, inputs: Tensor) -> None:
         units, features = derivatives.shape[2], inputs.shape[1]
-        self._begin, self._shape = begin, (units, features)
-        self._bias = slice(begin + units * features, begin + units * (features + 1))
+        self._shape = units, features
+        self._weights = slice(begin, begin + units * features)
+        self._bias = slice(self._weights.stop, self._weights.stop + units)
         self._derivatives = derivatives
         self._inputs = inputs
-        self._scratch = scratch[: derivatives[0].numel()].view_as(derivatives[0])
 
     def _weight(self, vector: Tensor) -> Tensor:
-        begin = vector.storage_offset() + self._begin
-        return vector.as_strided(self._shape, (self._shape[1], 1), begin)
+        return vector[self._weights].view(self._shape)
 
     def push(self, tangent: Tensor, changes: Floats) -> None:
         """Add to changes of the outputs [K, B] what a change of this layer adds."""
@@ -109,10 +119,10 @@ class _Wide:
     def pull(self, flowing: Floats, gradient: Tensor) -> None:
         """Write this layer's gradient, for cotangents [K, B]."""
         first, *others = zip(self._derivatives, torch.from_numpy(flowing)[:, :, None], strict=True)
-        torch.mul(*first, out=self._scratch)
+        weighted = torch.mul(*first)
         for derivatives, weights in others:
-            self._scratch.addcmul_(derivatives, weights)
-        outer(self._scratch, self._inputs, out=self._weight(gradient))
+            weighted.addcmul_(derivatives, weights)
+        outer(weighted, self._inputs, out=self._weight(gradient))
         gradient.numpy()[self._bias] = sum(map(np.matmul, flowing, self._derivatives.numpy()))
 
 

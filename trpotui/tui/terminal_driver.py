@@ -30,7 +30,8 @@ class LastingOutput:
     """
 
     def __init__(self, file: TextIO) -> None:
-        file.flush()
+        with contextlib.suppress(OSError):
+            file.flush()
         # terminals take UTF-8 whatever the locale says, which may know nothing but ASCII
         self._file = open(  # noqa: SIM115 - it lasts as long as the app
             file.fileno(), "w", encoding="utf-8", errors="replace", newline="", closefd=False
@@ -55,7 +56,7 @@ class LastingOutput:
         return self._file.fileno()
 
     def _let_go(self) -> None:
-        # python flushes it once more at exit, and would change the exit code if that failed
+        # what is left in buffers is flushed at exit, and the exit code would tell if that failed
         sink = os.open(os.devnull, os.O_WRONLY)
         os.dup2(sink, self._file.fileno())
         os.close(sink)

@@ -86,7 +86,8 @@ class PpoPenalty:
                 for _ in range(h.epochs):
                     for part in minibatches(batch, surrogate, h, self._generator):
                         linear = self._actor.linearize(part.inputs)
-                        # products of fewer rows round otherwise, and Adam takes a step of rounding
+                        # rows of a minibatch round otherwise than in the batch: the KL's gradient
+                        # would be that, which Adam scales to whole steps
                         old = part.old if ascent.moved else linear.outputs
                         gradient = objective_gradient(linear, partial(self._objective, part, old))
                         ascent.step(gradient, learning_rate, h.max_grad_norm)
