@@ -27,6 +27,7 @@ from resuming import make_config
 
 from trpotui.rl import critic_fit
 from trpotui.rl.devices import threads, threads_for_each
+from trpotui.rl.trainer import train
 
 ONE_STEP = ("a2c", "reinforce")
 """Their updates of the actor are too short for anything to be done beside them."""
@@ -135,6 +136,28 @@ class TestSmallUpdates:
 
     def test_there_is_none_where_it_does_not(self, fits):
         assert self.fitted(0, 2047, fits) is threading.main_thread()
+
+    def test_minibatches_are_what_it_has_to_pay_for(self):
+        for batch, width in ((4095, 64), (16_383, 32)):
+            with threads(0, batch=batch, width=width, minibatches=2):
+                assert (torch.get_num_threads(), threads_for_each()) == (1, 0)
+        with threads(0, batch=16_382, width=32, minibatches=1):
+            assert (torch.get_num_threads(), threads_for_each()) == (1, 1)
+
+    def test_a_run_says_what_its_minibatches_are(self, fits, register):
+        for algorithm, beside in (("trpo", True), ("ppo", False)):
+            config = make_config(
+                register(Push),
+                algorithm=algorithm,
+                n_envs=64,
+                total_steps=2048,
+                rollout_steps=32,
+                hidden_sizes=(64,),
+            )
+            list(train(config))
+            ((thread, _),) = fits
+            assert (thread is not threading.main_thread()) == beside
+            fits.clear()
 
     def test_one_that_was_asked_for_is_one(self, fits):
         assert self.fitted(1, 2048, fits) is threading.main_thread()

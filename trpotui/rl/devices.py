@@ -15,7 +15,7 @@ SMALL = 2**24
 """Products of an update, by batch and width, below which more threads for each cost more than they
 save."""
 TINY = 2**23
-"""Those below which one more thread, for the whole of a network, does too."""
+"""Those of a minibatch below which one more thread, for the whole of a network, does too."""
 
 
 class _Spare(threading.local):
@@ -51,7 +51,7 @@ def resolve_device(name: str) -> torch.device:
 
 
 @contextmanager
-def threads(count: int, *, batch: int, width: int) -> Iterator[None]:
+def threads(count: int, *, batch: int, width: int, minibatches: int = 1) -> Iterator[None]:
     """Let torch use `count` threads, and numpy one, until the context ends.
 
     Args:
@@ -59,12 +59,13 @@ def threads(count: int, *, batch: int, width: int) -> Iterator[None]:
             where one more is for what can be done beside them (`threads_for_each`).
         batch: samples of an update.
         width: of the widest hidden layer.
+        minibatches: of the actor, which are what its products are of.
     """
     work, available, before = batch * width * width, torch.get_num_threads(), _SPARE.one
     chosen = count or (available if work >= SMALL else 1)
     with torch_threads(chosen), threadpool_limits(limits=1, user_api="blas"):
         torch.set_num_threads(chosen)
-        _SPARE.one = not count and available > 1 and work >= TINY
+        _SPARE.one = not count and available > 1 and work >= TINY * minibatches
         try:
             yield
         finally:

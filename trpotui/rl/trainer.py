@@ -104,9 +104,9 @@ def train(
     device = resolve_device(config.device)
     h = config.hyperparameters
     width = max([*h.hidden_sizes, UNITS if h.network == "cnn" else 1])
-    samples = expected_samples(config)
+    samples, minibatches = expected_samples(config), getattr(h, "minibatches", 1)
     with (
-        threads(config.torch_threads, batch=samples, width=width),
+        threads(config.torch_threads, batch=samples, width=width, minibatches=minibatches),
         freed_memory_kept(),
         memory_told(device),
     ):
