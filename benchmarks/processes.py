@@ -72,7 +72,7 @@ def with_threads(command: Sequence[str], count: int) -> Callable[[int], Measurem
 
 def threaded(name: str, count: int) -> str:
     """What a program is called with so many torch threads."""
-    return name if count == 1 else f"{name}, {'all cores' if count == 0 else f'{count} threads'}"
+    return name if count == 1 else f"{name}, {count or 'its own number of'} threads"
 
 
 def in_turn(

@@ -119,7 +119,7 @@ def heading(facts: Mapping[str, Any], peers: Mapping[str, Mapping[str, str]], pa
             for name, found in peers.items()
         ),
         f"Medians of {pairs} pairs, smallest and largest in brackets; one torch thread on either "
-        "side, but for rows of `all cores`, programs that XLA compiles and the row beside them.",
+        "side, but for programs that XLA compiles and the row beside them.",
     ]
     return "\n\n".join(lines)
 

@@ -2,12 +2,12 @@
 
     python benchmarks/throughput.py --peer .peers/sb3/bin/python
 
-The same environment, network, batch and numbers of iterations or passes on both sides; one torch
-thread each, then as many as each program takes by itself, beside the peer with either. Every figure
-is a process of its own, the programs take turns, and the first update of each is left out. TRPO is
-measured in three variants of ours (`variants.py`): with the very work that sb3-contrib does, with
-our own fit of the critic, and with that and a quarter of the batch for curvature. PPO fits its
-critic by Adam on either side, in as many minibatches.
+The same environment, network, batch and numbers of iterations or passes on both sides, and one
+torch thread each; with `--torch-threads 1 0` then as many as each program takes by itself, beside
+the peer with either. Every figure is a process of its own, the programs take turns, and the first
+update of each is left out. TRPO is measured in three variants of ours (`variants.py`): with the
+very work that sb3-contrib does, with our own fit of the critic, and with that and a quarter of the
+batch for curvature. PPO fits its critic by Adam on either side, in as many minibatches.
 """
 
 from __future__ import annotations
@@ -134,7 +134,7 @@ def main() -> None:
         "--variants", nargs="+", choices=list(VARIANTS), default=MEASURED, help="of our TRPO"
     )
     parser.add_argument(
-        "--torch-threads", type=int, nargs="+", default=[1, 0], help="0: as each program chooses"
+        "--torch-threads", type=int, nargs="+", default=[1], help="0: as each program chooses"
     )
     parser.add_argument("--seconds", type=float, default=2.5, help="to measure, at least")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="of ours")

@@ -4,10 +4,10 @@
 
 All update on one and the same made-up batch of CartPole's form from the same kind of network, with
 ten iterations of conjugate gradient and ten passes of the critic over the batch; every update
-starts from the same parameters. All have one torch thread; then as many as each takes by itself,
-beside the peers with either. sb3-contrib's passes and ours are in four minibatches, tianshou's are
-full batches, for it has no minibatches of the critic alone. What ours does in each row is explained
-in `variants.py`.
+starts from the same parameters. All have one torch thread; with `--torch-threads 1 0` then as many
+as each takes by itself, beside the peers with either. sb3-contrib's passes and ours are in four
+minibatches, tianshou's are full batches, for it has no minibatches of the critic alone. What ours
+does in each row is explained in `variants.py`.
 """
 
 from __future__ import annotations
@@ -98,7 +98,7 @@ def main() -> None:
         "--variants", nargs="+", choices=list(VARIANTS), default=MEASURED, help="of ours"
     )
     parser.add_argument(
-        "--torch-threads", type=int, nargs="+", default=[1, 0], help="0: as each program chooses"
+        "--torch-threads", type=int, nargs="+", default=[1], help="0: as each program chooses"
     )
     parser.add_argument("--seconds", type=float, default=1.0, help="for each batch and network")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="of ours")

@@ -26,8 +26,6 @@ from algorithm_samples import (
 from resuming import make_config
 
 from trpotui.rl import critic_fit
-from trpotui.rl.devices import threads, threads_for_each
-from trpotui.rl.trainer import train
 
 ONE_STEP = ("a2c", "reinforce")
 """Their updates of the actor are too short for anything to be done beside them."""
@@ -113,74 +111,6 @@ def test_orders_that_would_take_much_memory_are_not_drawn_at_once(fits, monkeypa
     monkeypatch.setattr(critic_fit, "MOST_DRAWN", 3 * 40 - 1)
     updated("ppo", 2, **CRITICS["adam"])
     assert [thread for thread, _ in fits] == [threading.main_thread()] * 2
-
-
-@pytest.mark.usefixtures("two_threads")
-class TestSmallUpdates:
-    """Of which each product has one thread."""
-
-    def fitted(self, count, batch, fits):
-        """How a critic is fitted in an update of `batch` samples and networks 64 wide."""
-        actor = make_actor("categorical")
-        algorithm = make_algorithm("trpo", actor)
-        with torch.no_grad(), threads(count, batch=batch, width=64):
-            assert torch.get_num_threads() == 1
-            algorithm.update(make_batch(actor, 40), nothing)
-        ((thread, number),) = fits
-        assert number == 1
-        assert torch.get_num_threads() == 2
-        return thread
-
-    def test_another_thread_fits_the_critic_where_that_pays(self, fits):
-        assert self.fitted(0, 2048, fits) is not threading.main_thread()
-
-    def test_there_is_none_where_it_does_not(self, fits):
-        assert self.fitted(0, 2047, fits) is threading.main_thread()
-
-    def test_minibatches_are_what_it_has_to_pay_for(self):
-        for batch, width in ((4095, 64), (16_383, 32)):
-            with threads(0, batch=batch, width=width, minibatches=2):
-                assert (torch.get_num_threads(), threads_for_each()) == (1, 0)
-        with threads(0, batch=16_382, width=32, minibatches=1):
-            assert (torch.get_num_threads(), threads_for_each()) == (1, 1)
-
-    def test_a_run_says_what_its_minibatches_are(self, fits, register):
-        for algorithm, beside in (("trpo", True), ("ppo", False)):
-            config = make_config(
-                register(Push),
-                algorithm=algorithm,
-                n_envs=64,
-                total_steps=2048,
-                rollout_steps=32,
-                hidden_sizes=(64,),
-            )
-            list(train(config))
-            ((thread, _),) = fits
-            assert (thread is not threading.main_thread()) == beside
-            fits.clear()
-
-    def test_one_that_was_asked_for_is_one(self, fits):
-        assert self.fitted(1, 2048, fits) is threading.main_thread()
-
-    def test_a_processor_that_has_one_is_not_shared(self, fits):
-        torch.set_num_threads(1)
-        actor = make_actor("categorical")
-        with torch.no_grad(), threads(0, batch=4000, width=64):
-            make_algorithm("trpo", actor).update(make_batch(actor, 40), nothing)
-        assert fits == [(threading.main_thread(), 1)]
-
-    def test_a_thread_is_left_to_the_thread_that_asked_for_it(self):
-        found = []
-        with threads(0, batch=2048, width=64):
-            with threads(1, batch=1, width=1):  # as of a policy that is scored meanwhile
-                assert threads_for_each() == 0
-            other = threading.Thread(target=lambda: found.append(threads_for_each()))
-            other.start()
-            other.join()
-            assert threads_for_each() == 1
-        assert found == [0]
-        torch.set_num_threads(1)
-        assert threads_for_each() == 0
 
 
 class Fault(Exception):

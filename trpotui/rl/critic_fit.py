@@ -1,9 +1,9 @@
 """The critic's fit as the hyperparameters ask for it, beside the actor's update where that pays.
 
 Neither reads what the other writes. Two threads of Python share torch's threads then, which do more
-there than in products that are split among all of them; small networks have one each. All that is
-random in the fit is drawn before it begins: the draws are the same in either way, and so is every
-bit of the result where a product is made by as many threads.
+there than in products that are split among all of them. All that is random in the fit is drawn
+before it begins: the draws are the same in either way, and so is every bit of the result where a
+product is made by as many threads.
 
 Legend: B samples.
 """
@@ -23,7 +23,7 @@ from torch import Tensor
 
 from trpotui.config import SharedHyperparameters
 from trpotui.rl.algorithm import Batch
-from trpotui.rl.devices import threads_for_each, torch_threads
+from trpotui.rl.devices import torch_threads
 from trpotui.rl.networks import Critic
 from trpotui.rl.optimizers import Adam
 from trpotui.rl.sequences import share_of, shuffled
@@ -104,9 +104,9 @@ class CriticFit:
     ) -> Iterator[Loss]:
         """The same fit while the context updates the actor; it is over when that ends.
 
-        It is made before the update where there is one thread for both, on another device than the
-        CPU, where its passes are too many to draw at once, and of a network that torch
-        differentiates: of forward differentiation there is only one at a time.
+        It is made before the update with one torch thread, on another device than the CPU, where
+        its passes are too many to draw at once, and of a network that torch differentiates: of
+        forward differentiation there is only one at a time.
 
         Args:
             batch: as for a call, like the others.
@@ -130,7 +130,7 @@ class CriticFit:
                 raise CancelledError
 
         fit = self._fit(batch, h, either, adam, list(self._orders(batch, h)))
-        with torch_threads(threads_for_each()):
+        with torch_threads(torch.get_num_threads() // 2):  # of which the fit has the other half
             thread = _started(done, fit)
             try:
                 yield Loss(done)
@@ -148,7 +148,7 @@ class CriticFit:
 
     def _pays_beside(self, batch: Batch, h: SharedHyperparameters) -> bool:
         return (
-            threads_for_each() > 0
+            torch.get_num_threads() > 1
             and isinstance(batch.inputs, Tensor)
             and batch.inputs.is_cpu
             and self._critic.spec.network == "mlp"

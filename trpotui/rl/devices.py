@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -10,21 +9,6 @@ import torch
 from threadpoolctl import threadpool_limits
 
 from trpotui.errors import RequestError, RunError
-
-SMALL = 2**24
-"""Products of an update, by batch and width, below which more threads for each cost more than they
-save."""
-TINY = 2**23
-"""Those of a minibatch below which one more thread, for the whole of a network, does too."""
-
-
-class _Spare(threading.local):
-    """Whether the work of a thread may take one more than torch's one."""
-
-    one = False
-
-
-_SPARE = _Spare()
 
 
 def resolve_device(name: str) -> torch.device:
@@ -51,33 +35,19 @@ def resolve_device(name: str) -> torch.device:
 
 
 @contextmanager
-def threads(count: int, *, batch: int, width: int, minibatches: int = 1) -> Iterator[None]:
+def threads(count: int, *, batch: int, width: int) -> Iterator[None]:
     """Let torch use `count` threads, and numpy one, until the context ends.
 
     Args:
-        count: threads; 0 chooses: torch's own number for large updates, and one for small ones,
-            where one more is for what can be done beside them (`threads_for_each`).
+        count: threads; 0 chooses one for small updates, where others cost more than they save, and
+            torch's own number for large ones.
         batch: samples of an update.
         width: of the widest hidden layer.
-        minibatches: of the actor, which are what its products are of.
     """
-    work, available, before = batch * width * width, torch.get_num_threads(), _SPARE.one
-    chosen = count or (available if work >= SMALL else 1)
+    chosen = count or (1 if batch * width * width < 2**24 else torch.get_num_threads())
     with torch_threads(chosen), threadpool_limits(limits=1, user_api="blas"):
         torch.set_num_threads(chosen)
-        _SPARE.one = not count and available > 1 and work >= TINY * minibatches
-        try:
-            yield
-        finally:
-            _SPARE.one = before
-
-
-def threads_for_each() -> int:
-    """Torch threads for each of two pieces of work side by side; 0 where they have to take turns.
-
-    They share those that torch has; to its only one `threads` may have left another.
-    """
-    return torch.get_num_threads() // 2 or int(_SPARE.one)
+        yield
 
 
 @contextmanager

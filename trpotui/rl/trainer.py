@@ -104,9 +104,9 @@ def train(
     device = resolve_device(config.device)
     h = config.hyperparameters
     width = max([*h.hidden_sizes, UNITS if h.network == "cnn" else 1])
-    samples, minibatches = expected_samples(config), getattr(h, "minibatches", 1)
+    samples = expected_samples(config)
     with (
-        threads(config.torch_threads, batch=samples, width=width, minibatches=minibatches),
+        threads(config.torch_threads, batch=samples, width=width),
         freed_memory_kept(),
         memory_told(device),
     ):
