@@ -64,15 +64,41 @@ def measured(command: Sequence[str], *, threads: int = 1) -> dict[str, Any]:
     return result
 
 
-def with_threads(command: Sequence[str], count: int) -> Callable[[int], Measurement]:
-    """What measures with so many torch threads in a process; 0 leaves the number to the program."""
-    arguments = [*command, "--torch-threads", str(count)]
-    return lambda _: measured(arguments, threads=count)
-
-
 def threaded(name: str, count: int) -> str:
     """What a program is called with so many torch threads."""
     return name if count == 1 else f"{name}, {count or 'its own number of'} threads"
+
+
+def with_threads(
+    commands: Mapping[str, Sequence[str]], counts: Iterable[int]
+) -> dict[str, Callable[[int], Measurement]]:
+    """What measures each program with each number of torch threads, by `threaded`.
+
+    Args:
+        commands: by the program's name; they take `--torch-threads`.
+        counts: of threads; 0 leaves the number to the program.
+    """
+
+    def runner(command: Sequence[str], count: int) -> Callable[[int], Measurement]:
+        return lambda _: measured([*command, "--torch-threads", str(count)], threads=count)
+
+    return {
+        threaded(name, count): runner(command, count)
+        for count in counts
+        for name, command in commands.items()
+    }
+
+
+def peers_beside(count: int, names: Iterable[str], counts: Iterable[int]) -> list[str]:
+    """The peers that ours with so many threads is held against: with as many, and with one.
+
+    Args:
+        count: of our threads.
+        names: of the peers.
+        counts: of threads that were measured.
+    """
+    chosen = [one for one in counts if one in (1, count)]
+    return [threaded(name, one) for name in names for one in chosen]
 
 
 def in_turn(

@@ -18,7 +18,16 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from processes import OURS, PEERS, in_turn, setting_options, threaded, values, with_threads
+from processes import (
+    OURS,
+    PEERS,
+    in_turn,
+    peers_beside,
+    setting_options,
+    threaded,
+    values,
+    with_threads,
+)
 from rows import Row, finish
 from variants import CG_ITERATIONS, CRITIC_EPOCHS, CRITIC_MINIBATCHES, MEASURED, VARIANTS
 
@@ -93,17 +102,12 @@ def compare(setting: Setting, o: argparse.Namespace) -> list[Row]:
     }
     if o.peer:
         commands[peer] = setting.theirs(o.peer, o.seconds)
-    programs = {
-        threaded(name, count): with_threads(command, count)
-        for count in o.torch_threads
-        for name, command in commands.items()
-    }
-    results, failed = in_turn(programs, o.pairs)
+    results, failed = in_turn(with_threads(commands, o.torch_threads), o.pairs)
     speed = partial(values, results, key="steps_per_second")
     environments = "env" if setting.n_envs == 1 else "envs"
     rows = []
     for count in o.torch_threads:
-        peers = [threaded(peer, one) for one in o.torch_threads if one in (1, count)]
+        peers = peers_beside(count, [peer], o.torch_threads)
         rows += [
             Row(
                 what=f"{setting.algorithm.upper()} steps/s, {setting.n_envs} {environments}, "

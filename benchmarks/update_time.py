@@ -22,6 +22,7 @@ from processes import (
     PEERS,
     Measurement,
     in_turn,
+    peers_beside,
     setting_options,
     threaded,
     with_threads,
@@ -67,8 +68,7 @@ def rows_of(
     rows = []
     for sizes, batch, count, name in product(o.networks, o.batch, o.torch_threads, o.variants):
         key, label = f"{batch} {sizes}", threaded(VARIANTS[name].label, count)
-        beside = [one for one in o.torch_threads if one in (1, count)]
-        peers = [threaded(peer, one) for peer in PEER_NAMES for one in beside]
+        peers = peers_beside(count, PEER_NAMES, o.torch_threads)
         rows.append(
             Row(
                 what=f"one TRPO update, batch {batch}, {sizes.replace(',', '-')}: {label}",
@@ -105,12 +105,7 @@ def main() -> None:
     parser.add_argument("--json", type=Path, help="also write every figure here")
     o = parser.parse_args()
 
-    programs = {
-        threaded(name, count): with_threads(command, count)
-        for count in o.torch_threads
-        for name, command in commands(o).items()
-    }
-    results, failed = in_turn(programs, o.pairs)
+    results, failed = in_turn(with_threads(commands(o), o.torch_threads), o.pairs)
     finish(rows_of(results, failed, o), o.json)
 
 

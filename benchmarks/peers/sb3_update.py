@@ -64,8 +64,6 @@ def main() -> None:
     parser.add_argument("--cg-iterations", type=int, default=10)
     parser.add_argument("--minibatches", type=int, default=4)
     o = parser.parse_args()
-    if o.torch_threads:
-        torch.set_num_threads(o.torch_threads)
     print_updates(o, one_update)
 
 

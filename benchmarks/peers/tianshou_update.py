@@ -71,8 +71,6 @@ def one_update(o: argparse.Namespace, size: int, hidden: list[int]) -> dict[str,
 
 def main() -> None:
     o = options().parse_args()
-    if o.torch_threads:
-        torch.set_num_threads(o.torch_threads)
     warnings.simplefilter("ignore")  # it warns of every shortened step
     print_updates(o, one_update)
 

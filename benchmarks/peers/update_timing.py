@@ -7,6 +7,8 @@ import json
 import statistics
 from collections.abc import Callable
 
+import torch
+
 Update = Callable[[argparse.Namespace, int, list[int]], dict[str, float]]
 """Measures one, given the options, the size of its batch and the widths of its layers."""
 
@@ -38,6 +40,8 @@ def options() -> argparse.ArgumentParser:
 
 def print_updates(o: argparse.Namespace, one_update: Update) -> None:
     """Measure every batch with every network, and print them as one JSON object."""
+    if o.torch_threads:
+        torch.set_num_threads(o.torch_threads)
     found = {
         f"{size} {sizes}": one_update(o, size, [int(width) for width in sizes.split(",")])
         for sizes in o.networks

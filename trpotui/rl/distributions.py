@@ -71,7 +71,7 @@ class Distribution(Protocol):
 
 
 class Differences(NamedTuple):
-    """Of distribution parameters, where these have more to say alike than it takes.
+    """Differences of distribution parameters that say as much as all of them do.
 
     The fewer outputs a network has, the cheaper are products with its Jacobian.
     """

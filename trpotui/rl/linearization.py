@@ -78,10 +78,8 @@ def combined(linear: Linearization, combinations: Tensor) -> Linearization | Non
     Returns:
         None where products with it cost no less.
     """
-    if isinstance(linear, MLPLinearization):
+    if isinstance(linear, MLPLinearization | JoinedLinearization):
         return linear.combined(combinations.to(linear.outputs))
-    if isinstance(linear, JoinedLinearization):
-        return linear.combined(combinations)
     return None
 
 
