@@ -6,8 +6,10 @@ Not every system has all of them.
 from __future__ import annotations
 
 import signal
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from queue import SimpleQueue
 from types import FrameType
 
 ENDING = tuple(
@@ -29,6 +31,23 @@ def handling(
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def set_on_signals(event: threading.Event, numbers: Sequence[signal.Signals]) -> None:
+    """Have signals set an event for which the main thread may be waiting, from now on.
+
+    A thread of its own sets it. A handler would run in the midst of that wait, which holds the
+    event's lock for moments, and would then wait for the lock for ever.
+    """
+    arrived: SimpleQueue[None] = SimpleQueue()  # its `put` may interrupt any other call of it
+
+    def pass_on() -> None:
+        arrived.get()
+        event.set()
+
+    threading.Thread(target=pass_on, daemon=True).start()
+    for number in numbers:
+        signal.signal(number, lambda *_: arrived.put(None))
 
 
 def on_signals(handle: Callable[[int], None]) -> None:

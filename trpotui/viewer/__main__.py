@@ -17,6 +17,7 @@ import traceback
 from collections.abc import Callable
 
 from trpotui.errors import RequestError, TrpotuiError
+from trpotui.signals import set_on_signals
 from trpotui.viewer.protocol import (
     LONGEST_MESSAGE,
     WindowClosed,
@@ -98,8 +99,7 @@ def _own_pipes() -> tuple[io.FileIO, io.FileIO]:
 def _end_with_parent(requests: io.FileIO, stop: threading.Event) -> None:
     """Set `stop` on SIGTERM, SIGINT, the end of stdin or of the parent; see to it that it works."""
     parent = os.getppid()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
+    set_on_signals(stop, [signal.SIGTERM, signal.SIGINT])
 
     def watch_stdin() -> None:
         with contextlib.suppress(OSError):
