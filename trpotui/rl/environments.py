@@ -19,10 +19,11 @@ from numpy.typing import NDArray
 
 from trpotui.config import did_you_mean
 from trpotui.errors import EnvironmentFaultError, RequestError
+from trpotui.rl.copies import is_known_release, make_copies
 from trpotui.rl.environment_workers import WorkerEnvironments, described
 from trpotui.rl.episode_counts import EpisodeCounts
 from trpotui.rl.observations import Observations, UnfitObservationError
-from trpotui.rl.single_environments import SingleEnvironments, make_copies, quietly
+from trpotui.rl.single_environments import SingleEnvironments, quietly
 from trpotui.rl.steps import (
     Bools,
     EnvironmentForm,
@@ -49,8 +50,6 @@ QUICKER_FORMS = {
     )
 }
 """Entry points of native vector forms, and of those that do the same in less time."""
-KNOWN_RELEASES = ("1.2", "1.3", "1.4")
-"""Of gymnasium, whose numbers those were compared with; in others its own forms are stepped."""
 
 
 class BatchedEnvironment:
@@ -224,7 +223,7 @@ def _native_form(
     spec: gymnasium.envs.registration.EnvSpec, kwargs: Mapping[str, Any], *, n_envs: int
 ) -> VectorEnv[Any, Any, Any]:
     entry_point = spec.vector_entry_point
-    if isinstance(entry_point, str) and gymnasium.__version__.rpartition(".")[0] in KNOWN_RELEASES:
+    if isinstance(entry_point, str) and is_known_release():
         entry_point = QUICKER_FORMS.get(entry_point, entry_point)
     made = dataclasses.replace(spec, vector_entry_point=entry_point)
     return gymnasium.make_vec(made, n_envs, **kwargs)

@@ -9,7 +9,7 @@ the same numbers, at a fraction of its cost.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -133,19 +133,6 @@ class SingleEnvironments:
         truncated = ended & ~terminated
         return Step(
             successors, observations, rewards, terminated, truncated, self._all, ended, ended
-        )
-
-
-def make_copies(
-    environment_id: str, kwargs: Mapping[str, Any], *, count: int
-) -> SingleEnvironments:
-    """Copies of a registered environment, without gymnasium's own checker and its warnings."""
-    with quietly():
-        return SingleEnvironments(
-            [
-                gymnasium.make(environment_id, disable_env_checker=True, **kwargs)
-                for _ in range(count)
-            ]
         )
 
 

@@ -26,9 +26,10 @@ import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
+from trpotui.rl.copies import make_copies
 from trpotui.rl.observations import Observations, UnfitObservationError, put
 from trpotui.rl.replay import RebuildError
-from trpotui.rl.single_environments import SingleEnvironments, make_copies
+from trpotui.rl.single_environments import SingleEnvironments
 from trpotui.rl.steps import Start, constant
 from trpotui.rl.worker_channel import Channel, SharedStep
 from trpotui.signals import ENDING
