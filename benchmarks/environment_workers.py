@@ -4,7 +4,8 @@
 
 Steps per second of one process and of `--env-workers N`, in turn, in pairs: of stepping alone, with
 random actions, and of whole trainings, whose first update is left out. The numbers that come out
-are the same. MuJoCo's Hopper is measured where it is installed.
+are the same. Acrobot is one whose copies are not moved together, and stands for any environment
+with steps of its length; MuJoCo's Hopper is measured where it is installed.
 """
 
 from __future__ import annotations
@@ -15,14 +16,13 @@ import os
 import time
 from contextlib import closing
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
+import slow_acrobot
 from rows import Row, finish
+from stepping import speeds
 
 from trpotui.events import UpdateFinished
-from trpotui.rl.environments import BatchedEnvironment, make_environments
+from trpotui.rl.environments import make_environments
 from trpotui.rl.trainer import train
 from trpotui.run_request import RunRequest, make_config
 
@@ -33,15 +33,7 @@ ROLLOUT = 128
 
 def environments() -> list[str]:
     hopper = ["Hopper-v5"] if importlib.util.find_spec("mujoco") else []
-    return ["Acrobot-v1", *hopper]
-
-
-def actions_for(stepped: BatchedEnvironment, steps: int) -> NDArray[Any]:
-    """Random actions [steps, N, ...]."""
-    space = stepped.action_space
-    space.seed(0)
-    drawn = [[space.sample() for _ in range(stepped.n_envs)] for _ in range(steps)]
-    return np.array(drawn, dtype=space.dtype)
+    return [slow_acrobot.ID, *hopper]
 
 
 def stepping(environment_id: str, n_envs: int, o: argparse.Namespace) -> Row:
@@ -50,37 +42,16 @@ def stepping(environment_id: str, n_envs: int, o: argparse.Namespace) -> Row:
         make_environments(environment_id, {}, n_envs=n_envs, workers=workers)
         for workers in (0, o.workers)
     ]
-    actions = actions_for(both[0], 64)
-    speeds: list[list[float]] = [[], []]
-    try:
-        for stepped in both:
-            stepped.reset(seed=0)
-            _speed(stepped, actions, o.seconds / 10)
-        for _ in range(o.pairs):
-            for stepped, found in zip(both, speeds, strict=True):
-                found.append(_speed(stepped, actions, o.seconds))
-    finally:
-        for stepped in both:
-            stepped.close()
-    return _row(f"{environment_id}, {n_envs} envs, stepping", speeds, o.workers)
-
-
-def _speed(stepped: BatchedEnvironment, actions: NDArray[Any], seconds: float) -> float:
-    began, steps = time.perf_counter(), 0
-    while time.perf_counter() - began < seconds:
-        for action in actions:
-            stepped.step(action)
-        steps += len(actions) * stepped.n_envs
-        stepped.take_finished_episodes()
-    return steps / (time.perf_counter() - began)
+    found = speeds(both, pairs=o.pairs, seconds=o.seconds)
+    return _row(f"{environment_id}, {n_envs} envs, stepping", found, o.workers)
 
 
 def training(environment_id: str, n_envs: int, o: argparse.Namespace) -> Row:
-    speeds: list[list[float]] = [[], []]
+    found: list[list[float]] = [[], []]
     for _ in range(o.pairs):
-        for workers, found in zip((0, o.workers), speeds, strict=True):
-            found.append(_training_speed(environment_id, n_envs, workers, o.seconds))
-    return _row(f"{environment_id}, {n_envs} envs, training", speeds, o.workers)
+        for workers, measured in zip((0, o.workers), found, strict=True):
+            measured.append(_training_speed(environment_id, n_envs, workers, o.seconds))
+    return _row(f"{environment_id}, {n_envs} envs, training", found, o.workers)
 
 
 def _training_speed(environment_id: str, n_envs: int, workers: int, seconds: float) -> float:
@@ -109,8 +80,8 @@ def _training_speed(environment_id: str, n_envs: int, workers: int, seconds: flo
     raise AssertionError("a run of a thousand million steps has ended")
 
 
-def _row(what: str, speeds: list[list[float]], workers: int) -> Row:
-    one, several = speeds
+def _row(what: str, found: list[list[float]], workers: int) -> Row:
+    one, several = found
     return Row(
         what=what,
         unit="steps/s",

@@ -28,7 +28,7 @@ PEER_PACKAGES = {
     "tianshou": ("torch", "tianshou", "gymnasium"),
     "jax": ("jax", "jaxlib", "gymnax", "flax", "optax", "distrax", "rejax"),
 }
-QUICK = {"throughput-trpo", "throughput-ppo", "update", "many-envs", "scaling"}
+QUICK = {"throughput-trpo", "throughput-ppo", "update", "many-envs", "classic", "scaling"}
 """Parts that take `--seconds`."""
 VARIED = {"throughput-trpo", "update"}
 """Parts that take `--variants`."""
@@ -56,6 +56,7 @@ PARTS = {
     "throughput-ppo": Part("throughput.py", ("--algorithms", "ppo"), (("sb3", "--peer"),)),
     "update": Part("update_time.py", (), (("sb3", "--sb3"), ("tianshou", "--tianshou"))),
     "many-envs": Part("many_environments.py", (), (("jax", "--jax"), ("purejaxrl", "--purejaxrl"))),
+    "classic": Part("classic_environments.py"),
     "workers": Part("environment_workers.py"),
     "scaling": Part("scaling.py"),
 }

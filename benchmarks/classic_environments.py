@@ -1,0 +1,60 @@
+"""Gymnasium's classic environments, all copies moved at once, beside stepping one after another.
+
+    python benchmarks/classic_environments.py
+
+Steps per second with random actions, in turn: as trpotui makes the copies, one by one, and by
+gymnasium's SyncVectorEnv. The numbers that come out are the same.
+"""
+
+from __future__ import annotations
+
+import argparse
+from functools import partial
+from pathlib import Path
+
+import gymnasium
+from gymnasium.vector import AutoresetMode, SyncVectorEnv
+from rows import Row, finish
+from stepping import speeds
+
+from trpotui.rl.environments import BatchedEnvironment, make_environments
+from trpotui.rl.single_environments import SingleEnvironments
+
+ENVIRONMENTS = ["Acrobot-v1", "MountainCar-v0", "MountainCarContinuous-v0", "Pendulum-v1"]
+
+
+def measure(environment_id: str, n_envs: int, o: argparse.Namespace) -> Row:
+    make = partial(gymnasium.make, environment_id, disable_env_checker=True)
+    gymnasiums = SyncVectorEnv([make] * n_envs, autoreset_mode=AutoresetMode.SAME_STEP)
+    forms = [
+        make_environments(environment_id, {}, n_envs=n_envs),
+        BatchedEnvironment(SingleEnvironments([make() for _ in range(n_envs)]), name="one by one"),
+        BatchedEnvironment(gymnasiums, name="gymnasium"),
+    ]
+    ours, one_by_one, theirs = speeds(forms, pairs=o.pairs, seconds=o.seconds)
+    return Row(
+        what=f"{environment_id}, {n_envs} envs, stepping",
+        unit="steps/s",
+        ours=ours,
+        peers={"one by one": one_by_one, "gymnasium's SyncVectorEnv": theirs},
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--pairs", type=int, default=5, help="of measurements for each figure")
+    parser.add_argument("--n-envs", type=int, nargs="+", default=[4, 16, 64, 1024])
+    parser.add_argument("--environments", nargs="+", default=ENVIRONMENTS)
+    parser.add_argument("--seconds", type=float, default=1.0, help="of each, at least")
+    parser.add_argument("--json", type=Path, help="also write every figure here")
+    o = parser.parse_args()
+    rows = [
+        measure(environment_id, n_envs, o)
+        for environment_id in o.environments
+        for n_envs in o.n_envs
+    ]
+    finish(rows, o.json)
+
+
+if __name__ == "__main__":
+    main()
