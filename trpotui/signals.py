@@ -42,8 +42,9 @@ def set_on_signals(event: threading.Event, numbers: Sequence[signal.Signals]) ->
     arrived: SimpleQueue[None] = SimpleQueue()  # its `put` may interrupt any other call of it
 
     def pass_on() -> None:
-        arrived.get()
-        event.set()
+        while True:
+            arrived.get()
+            event.set()
 
     threading.Thread(target=pass_on, daemon=True).start()
     for number in numbers:

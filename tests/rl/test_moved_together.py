@@ -10,11 +10,13 @@ import gymnasium
 import numpy as np
 import pytest
 from gymnasium.envs.classic_control.acrobot import AcrobotEnv
-from gymnasium.wrappers import TimeAwareObservation, TimeLimit
+from gymnasium.envs.classic_control.pendulum import PendulumEnv
+from gymnasium.wrappers import OrderEnforcing, TimeAwareObservation, TimeLimit
 from numpy.testing import assert_array_equal
 
 from trpotui.rl.copies import KNOWN_RELEASES, make_copies
-from trpotui.rl.moved_together import MovedTogether, equations_of
+from trpotui.rl.environments import BatchedEnvironment, make_environments
+from trpotui.rl.moved_together import MovedTogether, known_of
 from trpotui.rl.observations import UnfitObservationError
 from trpotui.rl.recorded_environment import RecordedEnvironment
 from trpotui.rl.single_environments import SingleEnvironments
@@ -25,15 +27,15 @@ RANDOM, PUSHING = 310, 400
 Make = Callable[[], gymnasium.Env[Any, Any]]
 
 
-def maker(environment_id: str, **keywords: Any) -> Make:
+def maker(environment_id: Any, **keywords: Any) -> Make:
     return partial(gymnasium.make, environment_id, disable_env_checker=True, **keywords)
 
 
 def moved(make: Make, count: int) -> MovedTogether:
     made = [make() for _ in range(count)]
-    equations = equations_of(made[0], count)
-    assert equations is not None
-    return MovedTogether(made, equations)
+    known = known_of(made[0], count)
+    assert known is not None
+    return MovedTogether(made, known)
 
 
 def single(make: Make, count: int) -> SingleEnvironments:
@@ -43,7 +45,7 @@ def single(make: Make, count: int) -> SingleEnvironments:
 class Actions:
     """Some a while, also beyond the bounds; after `RANDOM` steps such as reach the goal."""
 
-    def __init__(self, environments: SingleEnvironments) -> None:
+    def __init__(self, environments: SingleEnvironments | BatchedEnvironment) -> None:
         self._space = environments.action_space
         self._n_envs = environments.n_envs
         self._rng = np.random.default_rng(environments.n_envs)
@@ -151,7 +153,7 @@ def test_they_are_set_up_again_as_they_were(name: str, seed_episodes: bool) -> N
 
     first, again = recorded(), recorded()
     observations: Any = first.reset(seed=4)
-    actions = Actions(first._environments)
+    actions = Actions(first)
     for t in range(30):  # among them a moment when episodes have just begun
         position = first.position().plain()
         again.reset(seed=99)
@@ -163,14 +165,10 @@ def test_they_are_set_up_again_as_they_were(name: str, seed_episodes: bool) -> N
             observations = step.observations
 
 
-@pytest.mark.parametrize("count", range(1, 14))
 @pytest.mark.parametrize("name", KNOWN)
-def test_copies_are_moved_together_where_that_is_quicker(name: str, count: int) -> None:
-    equations = equations_of(maker(name)(), count)
-    assert equations is not None
-    made = make_copies(name, {}, count=count)
-    assert isinstance(made, MovedTogether) == (count >= equations.fewest)
-    assert 1 < equations.fewest < 13
+def test_many_copies_are_moved_together_and_one_is_not(name: str) -> None:
+    assert isinstance(make_copies(name, {}, count=12), MovedTogether)
+    assert not isinstance(make_copies(name, {}, count=1), MovedTogether)
 
 
 def test_another_release_of_gymnasium_steps_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -179,16 +177,17 @@ def test_another_release_of_gymnasium_steps_its_own(monkeypatch: pytest.MonkeyPa
     assert not isinstance(make_copies("Acrobot-v1", {}, count=20), MovedTogether)
 
 
-class Acrobot(AcrobotEnv):
+class OwnAcrobot(AcrobotEnv):
     """Of another class, which may do something else."""
 
 
-class NoisyAcrobot(AcrobotEnv):
-    torque_noise_max = 0.5
+def own(entry_point: Any) -> Make:
+    spec = gymnasium.envs.registration.EnvSpec("Own-v0", entry_point=entry_point)
+    return maker(spec)
 
 
-def limited_twice() -> gymnasium.Env[Any, Any]:
-    return TimeLimit(maker("Acrobot-v1")(), 20)
+def moon(**keywords: Any) -> gymnasium.Env[Any, Any]:
+    return PendulumEnv(g=1.62, **keywords)
 
 
 @pytest.mark.parametrize(
@@ -196,13 +195,27 @@ def limited_twice() -> gymnasium.Env[Any, Any]:
     [
         maker("CartPole-v1"),
         maker("Pendulum-v1", render_mode="rgb_array"),
-        Acrobot,
-        limited_twice,
+        maker("Pendulum-v1", g="9.81"),
+        maker("Pendulum-v1", g=np.float64(9.81)),
+        maker("Pendulum-v1", g=10**400),
+        maker("Pendulum-v1", g=float("nan")),
+        maker("MountainCar-v0", goal_velocity=[0.0, 0.01]),
+        maker("MountainCarContinuous-v0", goal_velocity=0.0700000001),
+        PendulumEnv,
+        own(OwnAcrobot),
+        own(moon),
+        lambda: TimeLimit(maker("Acrobot-v1")(), 20),
         lambda: TimeAwareObservation(maker("Acrobot-v1")()),
     ],
 )
 def test_what_is_not_known_is_stepped_one_by_one(make: Make) -> None:
-    assert equations_of(make(), 4) is None
+    assert known_of(make(), 4) is None
+
+
+def test_a_changed_class_is_stepped_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert known_of(maker("Acrobot-v1")(), 4) is not None
+    monkeypatch.setattr(AcrobotEnv, "_terminal", lambda _: False)
+    assert known_of(maker("Acrobot-v1")(), 4) is None
 
 
 @pytest.mark.parametrize(("name", "value"), [("torque_noise_max", 0.5), ("book_or_nips", "nips")])
@@ -210,18 +223,55 @@ def test_acrobots_with_other_equations_are_not_known(
     name: str, value: object, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(AcrobotEnv, name, value)
-    assert equations_of(maker("Acrobot-v1")(), 4) is None
+    assert known_of(maker("Acrobot-v1")(), 4) is None
 
 
-def test_a_limit_inside_is_kept_too() -> None:
+class Uncopied(str):
+    """Has no copy, and with it no spec of an environment that was made by it."""
+
+    def __deepcopy__(self, _: object) -> Uncopied:
+        raise TypeError("there is only one")
+
+
+@pytest.mark.filterwarnings("ignore:.*An exception occurred")
+def test_a_limit_holds_however_it_came_about() -> None:
     def inside() -> gymnasium.Env[Any, Any]:
-        return TimeLimit(gymnasium.make("Acrobot-v1", max_episode_steps=-1).env.env, 6)
+        bare = maker("Acrobot-v1", max_episode_steps=-1)().unwrapped
+        return OrderEnforcing(TimeLimit(bare, 6))
 
-    ours, known = moved(inside, 2), single(inside, 2)
-    assert_array_equal(ours.reset(1), known.reset(1))
-    for _ in range(20):
-        action = np.zeros(2, dtype=np.int64)
-        assert_same_step(ours.step(action), known.step(action))
+    def uncopied() -> gymnasium.Env[Any, Any]:
+        made = inside()
+        made.unwrapped.spec.entry_point = Uncopied(made.unwrapped.spec.entry_point)
+        assert made.spec is None
+        return made
+
+    for make in (inside, uncopied):
+        ours, known = moved(make, 2), single(make, 2)
+        assert_array_equal(ours.reset(1), known.reset(1))
+        truncated = 0
+        for _ in range(20):
+            action = np.zeros(2, dtype=np.int64)
+            expected = known.step(action)
+            assert_same_step(ours.step(action), expected)
+            truncated += expected.truncated.sum()
+        assert truncated == 6
+
+
+@pytest.mark.parametrize("name", KNOWN)
+def test_worker_processes_move_theirs_together_too(name: str) -> None:
+    ours = make_environments(name, {}, n_envs=24, workers=2)
+    known = BatchedEnvironment(single(maker(name), 24), name=name)
+    try:
+        observations: Any = known.reset(seed=3)
+        assert_array_equal(ours.reset(seed=3), observations)
+        actions = Actions(known)
+        for t in range(60):
+            action = actions.at(t, observations)
+            expected = known.step(action)
+            assert_same_step(ours.step(action), expected)
+            observations = expected.observations
+    finally:
+        ours.close()
 
 
 @pytest.mark.parametrize("name", ["Acrobot-v1", "MountainCar-v0"])

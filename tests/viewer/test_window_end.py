@@ -49,6 +49,30 @@ def test_a_signal_ends_it_cleanly(cartpole: Policy, number: int) -> None:
         assert b"Traceback" not in process.stderr.read()
 
 
+ASKED = """
+import io, os, signal, threading
+from trpotui.viewer.__main__ import _end_with_parent
+
+class Wish(threading.Event):
+    def set(self):
+        print(threading.current_thread() is threading.main_thread(), flush=True)
+        os._exit(0)
+
+stop = Wish()
+_end_with_parent(io.FileIO(os.pipe()[0]), stop)
+os.kill(os.getpid(), signal.{name})
+stop.wait()
+"""
+
+
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGINT"])
+def test_no_signal_handler_waits_for_a_lock(name: str) -> None:
+    """Which the main thread may hold, in the midst of its own wait: the window hung in 6 of 250."""
+    command = [sys.executable, "-c", ASKED.format(name=name)]
+    told = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, check=True)
+    assert told.stdout == "False\n"
+
+
 @pytest.mark.usefixtures("dummy_display")
 def test_it_ends_when_its_stdin_does(cartpole: Policy) -> None:
     with bare_window(cartpole, LONG) as process:

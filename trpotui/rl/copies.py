@@ -7,7 +7,7 @@ from typing import Any
 
 import gymnasium
 
-from trpotui.rl.moved_together import MovedTogether, equations_of
+from trpotui.rl.moved_together import MovedTogether, known_of
 from trpotui.rl.single_environments import SingleEnvironments, quietly
 
 KNOWN_RELEASES = ("1.2", "1.3", "1.4")
@@ -27,7 +27,7 @@ def make_copies(
         made = [
             gymnasium.make(environment_id, disable_env_checker=True, **kwargs) for _ in range(count)
         ]
-    equations = equations_of(made[0], count) if is_known_release() else None
-    if equations is not None and count >= equations.fewest:
-        return MovedTogether(made, equations)
+    known = known_of(made[0], count) if is_known_release() else None
+    if known is not None and count >= known.equations.fewest:
+        return MovedTogether(made, known)
     return SingleEnvironments(made)

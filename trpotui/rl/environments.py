@@ -152,7 +152,7 @@ def make_environments(
     workers: int = 0,
     timeout: float = 60.0,
 ) -> BatchedEnvironment:
-    """N copies of a registered environment: its native vector form, or single ones.
+    """N copies of a registered environment: its native vector form, or what `make_copies` makes.
 
     Of few copies the latter, also where there is a form of its own.
 

@@ -9,14 +9,11 @@ own, so that the episodes are those of copies that are stepped one by one, to th
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import gymnasium
 import numpy as np
-from gymnasium.envs.classic_control.acrobot import AcrobotEnv
-from gymnasium.envs.classic_control.continuous_mountain_car import Continuous_MountainCarEnv
-from gymnasium.envs.classic_control.mountain_car import MountainCarEnv
-from gymnasium.envs.classic_control.pendulum import PendulumEnv
 from gymnasium.wrappers import OrderEnforcing, TimeLimit
 from numpy.typing import NDArray
 
@@ -34,33 +31,80 @@ from trpotui.rl.observations import (
 from trpotui.rl.single_environments import Environment, SingleEnvironments
 from trpotui.rl.steps import Bools, Start, Step
 
-_EQUATIONS: Mapping[type[Environment], Callable[[Any, int], Equations]] = {
-    AcrobotEnv: AcrobotEquations,
-    Continuous_MountainCarEnv: ContinuousMountainCarEquations,
-    MountainCarEnv: MountainCarEquations,
-    PendulumEnv: PendulumEquations,
+_EQUATIONS: Mapping[str, Callable[[Any, int], Equations]] = {
+    "gymnasium.envs.classic_control.acrobot:AcrobotEnv": AcrobotEquations,
+    "gymnasium.envs.classic_control.continuous_mountain_car:Continuous_MountainCarEnv": (
+        ContinuousMountainCarEquations
+    ),
+    "gymnasium.envs.classic_control.mountain_car:MountainCarEnv": MountainCarEquations,
+    "gymnasium.envs.classic_control.pendulum:PendulumEnv": PendulumEquations,
 }
+"""By entry point: what another one returns may have been changed, or differ from copy to copy."""
+_SETTINGS = {"g", "goal_velocity"}
+"""Keyword arguments of the environments that are in their equations."""
+_LARGEST_SETTING = 1e30
+_NEVER = np.iinfo(np.int64).max
 
 
-def equations_of(environment: Environment, n_envs: int) -> Equations | None:
-    """The equations that move copies of an environment.
+@dataclass(frozen=True)
+class Known:
+    """What is known of an environment's copies."""
 
-    None where they are not known: it is of another class, has noise, shows itself in a window, or
-    has a wrapper that does more than limit its steps once.
+    equations: Equations
+    most_steps: int
+    """After which an episode is cut off."""
+
+
+def known_of(environment: Environment, n_envs: int) -> Known | None:
+    """What moves N copies of an environment, made alike.
+
+    None where that is not known: it is not made by an entry point of gymnasium's or with plain
+    numbers, has been changed, has noise, shows itself, or has a wrapper that does more than limit
+    its steps once.
     """
-    solve = _EQUATIONS.get(type(environment.unwrapped))
-    if solve is None or environment.unwrapped.render_mode is not None:
+    bare = environment.unwrapped
+    solve = _EQUATIONS.get(_entry_point(bare))
+    if solve is None:
         return None
-    limits, layer = 0, environment
-    while isinstance(layer, gymnasium.Wrapper):
-        limits += type(layer) is TimeLimit
-        if type(layer) not in (OrderEnforcing, TimeLimit) or limits > 1:
-            return None
-        layer = layer.env
     try:
-        return solve(environment.unwrapped, n_envs)
+        return Known(solve(bare, n_envs), _most_steps(environment))
     except ValueError:
         return None
+
+
+def _entry_point(bare: Environment) -> str:
+    """Of the class that made an environment as it is; empty where something may have changed it."""
+    spec, made_by = bare.spec, type(bare)
+    entry_point = f"{made_by.__module__}:{made_by.__qualname__}"
+    if spec is None or spec.entry_point != entry_point or not _are_plain(spec.kwargs):
+        return ""
+    origins = {getattr(own, "__module__", made_by.__module__) for own in vars(made_by).values()}
+    return entry_point if origins == {made_by.__module__} else ""
+
+
+def _most_steps(environment: Environment) -> int:
+    """Steps after which its wrappers cut an episode off.
+
+    Raises:
+        ValueError: they do more than that, or do it twice.
+    """
+    limits = []
+    while isinstance(environment, gymnasium.Wrapper):
+        if type(environment) is TimeLimit:
+            limits.append(environment._max_episode_steps)  # a spec that cannot be copied has none
+        elif type(environment) is not OrderEnforcing:
+            raise ValueError(f"it has a wrapper: {type(environment).__name__}")
+        environment = environment.env
+    if len(limits) > 1:
+        raise ValueError("its steps are limited twice")
+    return limits[0] if limits else _NEVER
+
+
+def _are_plain(settings: Mapping[str, Any]) -> bool:
+    """Whether keyword arguments are numbers of Python's, none of them beyond all measure."""
+    return settings.keys() <= _SETTINGS and all(
+        type(value) in (int, float) and abs(value) < _LARGEST_SETTING for value in settings.values()
+    )
 
 
 class MovedTogether(SingleEnvironments):
@@ -68,15 +112,15 @@ class MovedTogether(SingleEnvironments):
 
     Args:
         environments: at least one, all made alike.
-        equations: by which they move; of no one else.
+        known: of as many of them; nobody else moves by these equations.
+
+    Raises:
+        ValueError: their spaces differ.
     """
 
-    def __init__(self, environments: Sequence[Environment], equations: Equations) -> None:
+    def __init__(self, environments: Sequence[Environment], known: Known) -> None:
         super().__init__(environments)
-        self._equations = equations
-        spec = self.envs[0].spec
-        limit = None if spec is None else spec.max_episode_steps
-        self._most_steps = np.iinfo(np.int64).max if limit is None else limit
+        self._equations, self._most_steps = known.equations, known.most_steps
         self._lengths = np.zeros(self.n_envs, dtype=np.int64)
         self._begun: set[int] = set()
         """Whose next step is the first of an episode, which is the environment's own."""
@@ -100,8 +144,7 @@ class MovedTogether(SingleEnvironments):
             raise UnfitObservationError("reward", "is not finite")
         ended = terminated | (self._lengths >= self._most_steps)
         if not np.count_nonzero(ended):
-            none = self._none
-            return Step(observations, observations, rewards, none, none, self._all, none, none)
+            return self._went_on(observations, rewards)
         return self._begin_anew(observations, rewards, terminated, ended)
 
     def restart(
@@ -144,18 +187,16 @@ class MovedTogether(SingleEnvironments):
 
     def _begin_anew(
         self,
-        successors: Float32,
+        observations: Float32,
         rewards: NDArray[np.float64],
         terminated: Bools,
         ended: Bools,
     ) -> Step:
         """A step that ended episodes."""
-        observations = successors.copy()
+        ends: list[tuple[int, Observations, bool]] = []
         for n in np.flatnonzero(ended).tolist():
+            ends.append((n, observations[n].copy(), bool(terminated[n])))
             first, _ = self.envs[n].reset()
             observations[n] = check_row(self.observation_space, first, "observation")
-            self._begin([n])
-        truncated = ended & ~terminated
-        return Step(
-            successors, observations, rewards, terminated, truncated, self._all, ended, ended
-        )
+        self._begin(n for n, _, _ in ends)
+        return self._ended(observations, rewards, ends)

@@ -80,9 +80,8 @@ class SingleEnvironments:
         observations = self._together(self.observation_space, found, "observation")
         if not all_finite(rewards):
             raise UnfitObservationError("reward", "is not finite")
-        none = self._none
         if not ends:
-            return Step(observations, observations, rewards, none, none, self._all, none, none)
+            return self._went_on(observations, rewards)
         return self._ended(observations, rewards, ends)
 
     def remember(self, *, seed_episodes: bool) -> None:
@@ -117,6 +116,11 @@ class SingleEnvironments:
     def _final(self, observation: Any) -> Observations:
         """The last observation of an episode; a copy, because a reset may write into the same."""
         return mapped(np.array, checked(self.observation_space, observation, check_row))
+
+    def _went_on(self, observations: Observations, rewards: NDArray[np.float64]) -> Step:
+        """A step that ended no episode."""
+        none = self._none
+        return Step(observations, observations, rewards, none, none, self._all, none, none)
 
     def _ended(
         self,

@@ -69,7 +69,7 @@ class AcrobotEquations:
         return Motion(rows, np.where(terminated, 0.0, -1.0), terminated)
 
     def _derivatives(self, state: Floats, torque: Floats) -> Floats:
-        """Derivatives [4, N] of a state [4, N] by time (Sutton & Barto 2018, section 11.3)."""
+        """Derivatives [4, N] of a state [4, N] by time (Sutton & Barto 1998, section 11.3)."""
         a, b, va, vb = state
         cosine_b, cosine_ab, cosine_a = np.cos(
             np.array([b, a + b - self._quarter_turn, a - self._quarter_turn])

@@ -40,7 +40,8 @@ class Equations(Protocol):
         """Move every copy by one action [N, ...] of the action space's dtype.
 
         Raises:
-            IndexError: there is no such action.
+            IndexError: there is no such action; of whole numbers below zero there are some, counted
+                from the end.
         """
 
 

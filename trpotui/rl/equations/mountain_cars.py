@@ -32,6 +32,7 @@ class MountainCarEquations:
         self._goal, self._least_speed = np.array(car.goal_position), np.array(car.goal_velocity)
         self._forces = np.array([(action - 1) * car.force for action in range(3)])
         self._rewards = np.full(n_envs, -1.0)
+        self._rewards.flags.writeable = False  # handed out by every step
 
     def step(self, actions: NDArray[Any]) -> Motion:
         """See `Equations`."""
@@ -51,11 +52,16 @@ class ContinuousMountainCarEquations:
     Args:
         car: whose constants hold for all copies.
         n_envs: N.
+
+    Raises:
+        ValueError: no speed of the car's is that of the goal.
     """
 
     fewest = 12
 
     def __init__(self, car: Continuous_MountainCarEnv, n_envs: int) -> None:
+        if not 0 <= car.goal_velocity <= car.max_speed:
+            raise ValueError("beyond its bounds the precision decides whether a speed is enough")
         self.state: Float32 = np.zeros((2, n_envs), dtype=np.float32)
         self._weakest, self._strongest = _float32(car.min_action), _float32(car.max_action)
         self._left, self._right = _float32(car.min_position), _float32(car.max_position)

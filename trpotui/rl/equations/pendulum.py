@@ -12,6 +12,7 @@ from gymnasium.envs.classic_control.pendulum import PendulumEnv
 from numpy.typing import NDArray
 
 from trpotui.rl.equations.motion import Floats, Motion, bound, squares
+from trpotui.rl.steps import constant
 
 
 class PendulumEquations:
@@ -31,7 +32,7 @@ class PendulumEquations:
         self._dt = pendulum.dt
         g, m, length = pendulum.g, pendulum.m, pendulum.l
         self._of_gravity, self._of_torque = 3 * g / (2 * length), 3.0 / (m * length**2)
-        self._never = np.zeros(n_envs, dtype=np.bool_)
+        self._never = constant(n_envs, False)
 
     def step(self, actions: NDArray[Any]) -> Motion:
         """See `Equations`; the torque keeps the actions' precision."""
