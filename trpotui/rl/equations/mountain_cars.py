@@ -12,10 +12,46 @@ from gymnasium.envs.classic_control.continuous_mountain_car import Continuous_Mo
 from gymnasium.envs.classic_control.mountain_car import MountainCarEnv
 from numpy.typing import NDArray
 
-from trpotui.rl.equations.motion import Float32, Floats, Motion, bound, cosines, squares
+from trpotui.rl.equations.motion import Motion, bound, cosines, squares
 
 
-class MountainCarEquations:
+class _Car:
+    """What both have in common.
+
+    Args:
+        car: whose constants hold for all copies.
+        n_envs: N.
+        dtype: of the state, which is position and velocity.
+    """
+
+    def __init__(
+        self, car: MountainCarEnv | Continuous_MountainCarEnv, n_envs: int, dtype: type[np.floating]
+    ) -> None:
+        self.state: NDArray[Any] = np.zeros((2, n_envs), dtype=dtype)
+        self._left, self._right, self._most_speed, self._goal, self._least_speed = (
+            np.array(value, dtype=dtype)
+            for value in (
+                car.min_position,
+                car.max_position,
+                car.max_speed,
+                car.goal_position,
+                car.goal_velocity,
+            )
+        )
+
+    def _drive(self, acceleration: NDArray[Any]) -> NDArray[np.bool_]:
+        """Move on by one step; whether the goal is reached [N]."""
+        position, velocity = self.state
+        velocity += acceleration
+        bound(velocity, -self._most_speed, self._most_speed)
+        position += velocity
+        bound(position, self._left, self._right)
+        velocity[(position == self._left) & (velocity < 0)] = 0
+        reached: NDArray[np.bool_] = (position >= self._goal) & (velocity >= self._least_speed)
+        return reached
+
+
+class MountainCarEquations(_Car):
     """See `Equations`; the state is position and velocity.
 
     Args:
@@ -26,27 +62,20 @@ class MountainCarEquations:
     fewest = 2
 
     def __init__(self, car: MountainCarEnv, n_envs: int) -> None:
-        self.state: Floats = np.zeros((2, n_envs))
-        self._left, self._right = np.array(car.min_position), np.array(car.max_position)
-        self._most_speed, self._gravity = np.array(car.max_speed), np.array(-car.gravity)
-        self._goal, self._least_speed = np.array(car.goal_position), np.array(car.goal_velocity)
+        super().__init__(car, n_envs, np.float64)
+        self._gravity = np.array(-car.gravity)
         self._forces = np.array([(action - 1) * car.force for action in range(3)])
         self._rewards = np.full(n_envs, -1.0)
         self._rewards.flags.writeable = False  # handed out by every step
 
     def step(self, actions: NDArray[Any]) -> Motion:
         """See `Equations`."""
-        position, velocity = self.state
-        velocity += self._forces.take(actions) + cosines(3 * position) * self._gravity
-        bound(velocity, -self._most_speed, self._most_speed)
-        position += velocity
-        bound(position, self._left, self._right)
-        velocity[(position == self._left) & (velocity < 0)] = 0
-        terminated = (position >= self._goal) & (velocity >= self._least_speed)
-        return Motion(self.state.T.astype(np.float32, order="C"), self._rewards, terminated)
+        slope = cosines(3 * self.state[0]) * self._gravity
+        reached = self._drive(self._forces.take(actions) + slope)
+        return Motion(self.state.T.astype(np.float32, order="C"), self._rewards, reached)
 
 
-class ContinuousMountainCarEquations:
+class ContinuousMountainCarEquations(_Car):
     """See `Equations`; the state is position and velocity, in float32.
 
     Args:
@@ -62,35 +91,24 @@ class ContinuousMountainCarEquations:
     def __init__(self, car: Continuous_MountainCarEnv, n_envs: int) -> None:
         if not 0 <= car.goal_velocity <= car.max_speed:
             raise ValueError("beyond its bounds the precision decides whether a speed is enough")
-        self.state: Float32 = np.zeros((2, n_envs), dtype=np.float32)
-        self._weakest, self._strongest = _float32(car.min_action), _float32(car.max_action)
-        self._left, self._right = _float32(car.min_position), _float32(car.max_position)
-        self._most_speed, self._power = _float32(car.max_speed), car.power
-        self._goal, self._least_speed = _float32(car.goal_position), _float32(car.goal_velocity)
-        self._three, self._steepness, self._cost = _float32(3), np.array(0.0025), np.array(0.1)
+        super().__init__(car, n_envs, np.float32)
+        self._weakest = np.array(car.min_action, dtype=np.float32)
+        self._strongest = np.array(car.max_action, dtype=np.float32)
+        self._three = np.array(3, dtype=np.float32)
+        self._power, self._steepness, self._cost = car.power, np.array(0.0025), np.array(0.1)
 
     def step(self, actions: NDArray[Any]) -> Motion:
         """See `Equations`."""
-        position, velocity = self.state
         action = actions[:, 0]
         force = action.copy()
         bound(force, self._weakest, self._strongest)
-        slope = cosines(self._three * position) * self._steepness
-        push = force * self._power - slope.astype(np.float32)
+        slope = cosines(self._three * self.state[0]) * self._steepness
+        acceleration = force * self._power - slope.astype(np.float32)
         bounded = force != action
         if np.count_nonzero(bounded):
             # there the force is not the action, of float32, but the bound, a number of Python's
             exact = force.astype(np.float64) * self._power - slope
-            push[bounded] = exact[bounded]
-        velocity += push
-        bound(velocity, -self._most_speed, self._most_speed)
-        position += velocity
-        bound(position, self._left, self._right)
-        velocity[(position == self._left) & (velocity < 0)] = 0
-        terminated = (position >= self._goal) & (velocity >= self._least_speed)
+            acceleration[bounded] = exact[bounded]
+        reached = self._drive(acceleration)
         costs = squares(action.astype(np.float64)) * self._cost
-        return Motion(self.state.T.copy(), np.where(terminated, 100.0, 0.0) - costs, terminated)
-
-
-def _float32(number: float) -> NDArray[np.float32]:
-    return np.array(number, dtype=np.float32)
+        return Motion(self.state.T.copy(), np.where(reached, 100.0, 0.0) - costs, reached)
