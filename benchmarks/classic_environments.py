@@ -11,12 +11,11 @@ from __future__ import annotations
 
 import argparse
 from functools import partial
-from pathlib import Path
 
 import gymnasium
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
-from rows import Row, finish
-from stepping import speeds
+from rows import Row
+from stepping import measure_all, speeds
 
 from trpotui.rl.environments import BatchedEnvironment, make_environments
 from trpotui.rl.single_environments import SingleEnvironments
@@ -43,18 +42,7 @@ def measure(environment_id: str, n_envs: int, o: argparse.Namespace) -> Row:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--pairs", type=int, default=5, help="of measurements for each figure")
-    parser.add_argument("--n-envs", type=int, nargs="+", default=[4, 16, 64, 1024])
-    parser.add_argument("--environments", nargs="+", default=ENVIRONMENTS)
-    parser.add_argument("--seconds", type=float, default=1.0, help="of each, at least")
-    parser.add_argument("--json", type=Path, help="also write every figure here")
-    o = parser.parse_args()
-    rows = [
-        measure(environment_id, n_envs, o)
-        for environment_id in o.environments
-        for n_envs in o.n_envs
-    ]
-    finish(rows, o.json)
+    measure_all(parser, measure, environments=ENVIRONMENTS, n_envs=[4, 16, 64, 1024], pairs=5)
 
 
 if __name__ == "__main__":

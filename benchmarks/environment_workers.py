@@ -15,11 +15,10 @@ import importlib.util
 import os
 import time
 from contextlib import closing
-from pathlib import Path
 
 import slow_acrobot
-from rows import Row, finish
-from stepping import speeds
+from rows import Row
+from stepping import measure_all, speeds
 
 from trpotui.events import UpdateFinished
 from trpotui.rl.environments import make_environments
@@ -96,19 +95,7 @@ def _row(what: str, found: list[list[float]], workers: int) -> Row:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--workers", type=int, default=2)
-    parser.add_argument("--pairs", type=int, default=7, help="of measurements for each figure")
-    parser.add_argument("--n-envs", type=int, nargs="+", default=[16, 64])
-    parser.add_argument("--environments", nargs="+", default=environments())
-    parser.add_argument("--seconds", type=float, default=1.0, help="of each, at least")
-    parser.add_argument("--json", type=Path, help="also write every figure here")
-    o = parser.parse_args()
-    rows = [
-        measure(environment_id, n_envs, o)
-        for environment_id in o.environments
-        for n_envs in o.n_envs
-        for measure in (stepping, training)
-    ]
-    finish(rows, o.json)
+    measure_all(parser, stepping, training, environments=environments(), n_envs=[16, 64], pairs=7)
 
 
 if __name__ == "__main__":

@@ -2,17 +2,55 @@
 
 from __future__ import annotations
 
+import argparse
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from rows import Row, finish
 
 from trpotui.rl.environments import BatchedEnvironment
 
 WARM_UP = 0.1
 """Share of a measurement's time for which each form is stepped before the first one."""
+
+
+Measure = Callable[[str, int, argparse.Namespace], Row]
+"""Of an environment, a number of copies, and the options."""
+
+
+def measure_all(
+    parser: argparse.ArgumentParser,
+    *measures: Measure,
+    environments: Sequence[str],
+    n_envs: Sequence[int],
+    pairs: int,
+) -> None:
+    """Read the command line, and print a row of every environment, number of copies and measure.
+
+    Args:
+        parser: with the script's own options.
+        measures: for each row.
+        environments: which are measured by default.
+        n_envs: their copies by default.
+        pairs: of measurements by default.
+    """
+    parser.add_argument("--pairs", type=int, default=pairs, help="of measurements for each figure")
+    parser.add_argument("--n-envs", type=int, nargs="+", default=n_envs)
+    parser.add_argument("--environments", nargs="+", default=environments)
+    parser.add_argument("--seconds", type=float, default=1.0, help="of each, at least")
+    parser.add_argument("--json", type=Path, help="also write every figure here")
+    o = parser.parse_args()
+    rows = [
+        measure(environment_id, count, o)
+        for environment_id in o.environments
+        for count in o.n_envs
+        for measure in measures
+    ]
+    finish(rows, o.json)
 
 
 def speeds(forms: Sequence[BatchedEnvironment], *, pairs: int, seconds: float) -> list[list[float]]:

@@ -26,8 +26,6 @@ LOG_2PI = math.log(2 * math.pi)
 ABSENT = -1e30
 """Logit of a choice that a component does not have. Its probability is exactly 0; minus infinity
 would make 0 * log 0 of it, which is no number."""
-
-
 MOST_BESIDE_THE_FIRST = 64
 """Choices: one output less of so many is nothing to speak of."""
 

@@ -8,7 +8,7 @@ own, so that the episodes are those of copies that are stepped one by one, to th
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,15 +21,9 @@ from trpotui.rl.equations.acrobot import AcrobotEquations
 from trpotui.rl.equations.motion import Equations, Float32
 from trpotui.rl.equations.mountain_cars import ContinuousMountainCarEquations, MountainCarEquations
 from trpotui.rl.equations.pendulum import PendulumEquations
-from trpotui.rl.observations import (
-    Observations,
-    UnfitObservationError,
-    all_finite,
-    check_numbers,
-    check_row,
-)
+from trpotui.rl.observations import Observations, check_numbers, check_row
 from trpotui.rl.single_environments import Environment, SingleEnvironments
-from trpotui.rl.steps import Bools, Start, Step
+from trpotui.rl.steps import Start, Step
 
 _EQUATIONS: Mapping[str, Callable[[Any, int], Equations]] = {
     "gymnasium.envs.classic_control.acrobot:AcrobotEnv": AcrobotEquations,
@@ -122,30 +116,27 @@ class MovedTogether(SingleEnvironments):
         super().__init__(environments)
         self._equations, self._most_steps = known.equations, known.most_steps
         self._lengths = np.zeros(self.n_envs, dtype=np.int64)
-        self._begun: set[int] = set()
-        """Whose next step is the first of an episode, which is the environment's own."""
+        """Steps of each open episode."""
 
     def reset(self, seed: int | Sequence[int]) -> Observations:
         """Begin all episodes: see `EnvironmentForm`."""
-        observations = super().reset(seed)
-        self._begin(range(self.n_envs))
-        return observations
+        self._lengths[:] = 0
+        return super().reset(seed)
 
     def step(self, actions: NDArray[Any]) -> Step:
-        """Take one action [N, ...] in each environment."""
+        """Take one action [N, ...] in each environment; the first of an episode is its own."""
         observations, rewards, terminated = self._equations.step(actions)
+        if np.count_nonzero(self._lengths) < self.n_envs:
+            rewards, terminated = rewards.copy(), terminated.copy()
+            for n in np.flatnonzero(self._lengths == 0).tolist():
+                observation, rewards[n], terminated[n], _, _ = self._steps[n](actions[n])
+                observations[n] = check_row(self.observation_space, observation, "observation")
+                self._take_up(n)
         self._lengths += 1
-        if self._begun:
-            terminated = terminated.copy()
-            rewards = rewards.copy()
-            self._take_first_steps(actions, observations, rewards, terminated)
         check_numbers(self.observation_space, observations, "observation")
-        if not all_finite(rewards):
-            raise UnfitObservationError("reward", "is not finite")
-        ended = terminated | (self._lengths >= self._most_steps)
-        if not np.count_nonzero(ended):
-            return self._went_on(observations, rewards)
-        return self._begin_anew(observations, rewards, terminated, ended)
+        ended = np.flatnonzero(terminated | (self._lengths >= self._most_steps)).tolist()
+        ends = [(n, self._begin_anew(n, observations), bool(terminated[n])) for n in ended]
+        return self._step_of(observations, rewards, ends)
 
     def restart(
         self,
@@ -155,48 +146,20 @@ class MovedTogether(SingleEnvironments):
     ) -> tuple[Observations, NDArray[np.float64]]:
         """Begin the episodes once more: see `SingleForm`."""
         found = super().restart(starts, actions, interrupt)
-        self._begin(range(self.n_envs))
         for n, taken in enumerate(actions):
+            self._lengths[n] = len(taken)
             if len(taken):
                 self._take_up(n)
-                self._lengths[n] = len(taken)
         return found
-
-    def _begin(self, which: Iterable[int]) -> None:
-        for n in which:
-            self._lengths[n] = 0
-            self._begun.add(n)
 
     def _take_up(self, n: int) -> None:
         """Go on by the equations from where an environment is."""
         self._equations.state[:, n] = self.envs[n].unwrapped.state  # type: ignore[attr-defined]
-        self._begun.discard(n)
 
-    def _take_first_steps(
-        self,
-        actions: NDArray[Any],
-        observations: Float32,
-        rewards: NDArray[np.float64],
-        terminated: Bools,
-    ) -> None:
-        """Let environments take their first steps, and write what comes of it into the rows."""
-        for n in sorted(self._begun):
-            observation, rewards[n], terminated[n], _, _ = self._steps[n](actions[n])
-            observations[n] = check_row(self.observation_space, observation, "observation")
-            self._take_up(n)
-
-    def _begin_anew(
-        self,
-        observations: Float32,
-        rewards: NDArray[np.float64],
-        terminated: Bools,
-        ended: Bools,
-    ) -> Step:
-        """A step that ended episodes."""
-        ends: list[tuple[int, Observations, bool]] = []
-        for n in np.flatnonzero(ended).tolist():
-            ends.append((n, observations[n].copy(), bool(terminated[n])))
-            first, _ = self.envs[n].reset()
-            observations[n] = check_row(self.observation_space, first, "observation")
-        self._begin(n for n, _, _ in ends)
-        return self._ended(observations, rewards, ends)
+    def _begin_anew(self, n: int, observations: Float32) -> Float32:
+        """Put the first observation of an episode in the place of the last one, and return that."""
+        final: Float32 = observations[n].copy()
+        first, _ = self.envs[n].reset()
+        observations[n] = check_row(self.observation_space, first, "observation")
+        self._lengths[n] = 0
+        return final

@@ -78,11 +78,7 @@ class SingleEnvironments:
                 observation, _ = self.envs[n].reset()
             found.append(observation)
         observations = self._together(self.observation_space, found, "observation")
-        if not all_finite(rewards):
-            raise UnfitObservationError("reward", "is not finite")
-        if not ends:
-            return self._went_on(observations, rewards)
-        return self._ended(observations, rewards, ends)
+        return self._step_of(observations, rewards, ends)
 
     def remember(self, *, seed_episodes: bool) -> None:
         """From now on know how each episode began: see `SingleForm`."""
@@ -117,18 +113,18 @@ class SingleEnvironments:
         """The last observation of an episode; a copy, because a reset may write into the same."""
         return mapped(np.array, checked(self.observation_space, observation, check_row))
 
-    def _went_on(self, observations: Observations, rewards: NDArray[np.float64]) -> Step:
-        """A step that ended no episode."""
-        none = self._none
-        return Step(observations, observations, rewards, none, none, self._all, none, none)
-
-    def _ended(
+    def _step_of(
         self,
         observations: Observations,
         rewards: NDArray[np.float64],
         ends: Sequence[tuple[int, Observations, bool]],
     ) -> Step:
-        """A step that ended episodes: environment, last observation and whether it terminated."""
+        """A step, with the environments that it ended: last observation, whether it terminated."""
+        if not all_finite(rewards):
+            raise UnfitObservationError("reward", "is not finite")
+        if not ends:
+            none = self._none
+            return Step(observations, observations, rewards, none, none, self._all, none, none)
         successors = mapped(np.copy, observations)
         ended, terminated = np.zeros((2, self.n_envs), dtype=np.bool_)
         for n, final, terminal in ends:

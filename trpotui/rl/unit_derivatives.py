@@ -57,7 +57,7 @@ class UnitDerivatives:
                 self._layers.append(_Narrow(begin, by_output.numpy(), layer_inputs.numpy()))
             else:
                 self._layers.append(_Wide(begin, by_output, layer_inputs))
-            begin += units * (features + 1)
+            begin = self._layers[-1].end
         self._last = begin
         numbers = outputs.shape[1] if combinations is None else combinations.shape[1]
         self._bias = begin + numbers * self._latent.shape[1]
@@ -96,23 +96,30 @@ class UnitDerivatives:
         return gradient
 
 
-class _Wide:
-    """Of a layer with about as many inputs as units, or more; it begins at a place in vectors."""
+class _Layer:
+    """Of a layer that begins at a place in vectors [P], with its weight, then its bias."""
+
+    def __init__(self, begin: int, units: int, features: int) -> None:
+        self._weight = slice(begin, begin + units * features)
+        self._bias = slice(self._weight.stop, self._weight.stop + units)
+        self.end = self._bias.stop
+
+
+class _Wide(_Layer):
+    """With about as many inputs as units, or more."""
 
     def __init__(self, begin: int, derivatives: Tensor, inputs: Tensor) -> None:
-        units, features = derivatives.shape[2], inputs.shape[1]
-        self._shape = units, features
-        self._weights = slice(begin, begin + units * features)
-        self._bias = slice(self._weights.stop, self._weights.stop + units)
+        self._shape = derivatives.shape[2], inputs.shape[1]
+        super().__init__(begin, *self._shape)
         self._derivatives = derivatives
         self._inputs = inputs
 
-    def _weight(self, vector: Tensor) -> Tensor:
-        return vector[self._weights].view(self._shape)
+    def _weight_of(self, vector: Tensor) -> Tensor:
+        return vector[self._weight].view(self._shape)
 
     def push(self, tangent: Tensor, changes: Floats) -> None:
         """Add to changes of the outputs [K, B] what a change of this layer adds."""
-        moved = affine(self._inputs, self._weight(tangent), tangent[self._bias]).numpy()
+        moved = affine(self._inputs, self._weight_of(tangent), tangent[self._bias]).numpy()
         for k, derivatives in enumerate(self._derivatives.numpy()):
             changes[k] += np.einsum("ij,ij->i", derivatives, moved)
 
@@ -122,18 +129,17 @@ class _Wide:
         weighted = torch.mul(*first)
         for derivatives, weights in others:
             weighted.addcmul_(derivatives, weights)
-        outer(weighted, self._inputs, out=self._weight(gradient))
+        outer(weighted, self._inputs, out=self._weight_of(gradient))
         gradient.numpy()[self._bias] = sum(map(np.matmul, flowing, self._derivatives.numpy()))
 
 
-class _Narrow:
-    """Of a layer with few inputs."""
+class _Narrow(_Layer):
+    """With few inputs."""
 
     def __init__(self, begin: int, derivatives: Floats, inputs: Floats) -> None:
         samples, features = inputs.shape
         units = derivatives.shape[2]
-        self._weight = slice(begin, begin + units * features)
-        self._bias = slice(self._weight.stop, self._weight.stop + units)
+        super().__init__(begin, units, features)
         self._derivatives = derivatives
         self._inputs = np.ones((samples, features + 1), inputs.dtype)  # the bias has one as well
         self._inputs[:, :-1] = inputs

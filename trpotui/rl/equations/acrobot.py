@@ -6,13 +6,15 @@ Legend: N environments; a, b angles of the two links, va, vb their velocities.
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from gymnasium.envs.classic_control.acrobot import AcrobotEnv
 from numpy.typing import NDArray
 
 from trpotui.rl.equations.motion import Floats, Motion, bound, squares
+
+if TYPE_CHECKING:
+    from gymnasium.envs.classic_control.acrobot import AcrobotEnv
 
 
 class AcrobotEquations:

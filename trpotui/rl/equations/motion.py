@@ -11,6 +11,8 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from trpotui.rl.steps import Bools
+
 Floats = NDArray[np.float64]
 Float32 = NDArray[np.float32]
 
@@ -21,7 +23,7 @@ class Motion(NamedTuple):
     observations: Float32
     """[N, D]"""
     rewards: Floats
-    terminated: NDArray[np.bool_]
+    terminated: Bools
 
 
 class Equations(Protocol):

@@ -5,14 +5,17 @@ Legend: N environments.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from gymnasium.envs.classic_control.continuous_mountain_car import Continuous_MountainCarEnv
-from gymnasium.envs.classic_control.mountain_car import MountainCarEnv
 from numpy.typing import NDArray
 
-from trpotui.rl.equations.motion import Motion, bound, cosines, squares
+from trpotui.rl.equations.motion import Floats, Motion, bound, cosines, squares
+from trpotui.rl.steps import Bools
+
+if TYPE_CHECKING:
+    from gymnasium.envs.classic_control.continuous_mountain_car import Continuous_MountainCarEnv
+    from gymnasium.envs.classic_control.mountain_car import MountainCarEnv
 
 
 class _Car:
@@ -39,7 +42,11 @@ class _Car:
             )
         )
 
-    def _drive(self, acceleration: NDArray[Any]) -> NDArray[np.bool_]:
+    def _slope(self) -> Floats:
+        """Cosines [N] that gravity pulls with."""
+        return cosines(3 * self.state[0])
+
+    def _drive(self, acceleration: NDArray[Any]) -> Bools:
         """Move on by one step; whether the goal is reached [N]."""
         position, velocity = self.state
         velocity += acceleration
@@ -47,7 +54,7 @@ class _Car:
         position += velocity
         bound(position, self._left, self._right)
         velocity[(position == self._left) & (velocity < 0)] = 0
-        reached: NDArray[np.bool_] = (position >= self._goal) & (velocity >= self._least_speed)
+        reached: Bools = (position >= self._goal) & (velocity >= self._least_speed)
         return reached
 
 
@@ -70,8 +77,7 @@ class MountainCarEquations(_Car):
 
     def step(self, actions: NDArray[Any]) -> Motion:
         """See `Equations`."""
-        slope = cosines(3 * self.state[0]) * self._gravity
-        reached = self._drive(self._forces.take(actions) + slope)
+        reached = self._drive(self._forces.take(actions) + self._slope() * self._gravity)
         return Motion(self.state.T.astype(np.float32, order="C"), self._rewards, reached)
 
 
@@ -94,7 +100,6 @@ class ContinuousMountainCarEquations(_Car):
         super().__init__(car, n_envs, np.float32)
         self._weakest = np.array(car.min_action, dtype=np.float32)
         self._strongest = np.array(car.max_action, dtype=np.float32)
-        self._three = np.array(3, dtype=np.float32)
         self._power, self._steepness, self._cost = car.power, np.array(0.0025), np.array(0.1)
 
     def step(self, actions: NDArray[Any]) -> Motion:
@@ -102,7 +107,7 @@ class ContinuousMountainCarEquations(_Car):
         action = actions[:, 0]
         force = action.copy()
         bound(force, self._weakest, self._strongest)
-        slope = cosines(self._three * self.state[0]) * self._steepness
+        slope = self._slope() * self._steepness
         acceleration = force * self._power - slope.astype(np.float32)
         bounded = force != action
         if np.count_nonzero(bounded):

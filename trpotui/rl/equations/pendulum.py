@@ -5,14 +5,16 @@ Legend: N environments.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from gymnasium.envs.classic_control.pendulum import PendulumEnv
 from numpy.typing import NDArray
 
 from trpotui.rl.equations.motion import Floats, Motion, bound, squares
 from trpotui.rl.steps import constant
+
+if TYPE_CHECKING:
+    from gymnasium.envs.classic_control.pendulum import PendulumEnv
 
 
 class PendulumEquations:
