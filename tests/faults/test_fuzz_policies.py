@@ -24,7 +24,7 @@ from trpotui.policy_file import check_environment, read_policy
 
 MUTATIONS, CONTENTS = 250, 250
 """Inputs of the default suite: mutated files, and files whose content was made up."""
-SLOW_PARTS, SLOW_MUTATIONS, SLOW_CONTENTS = 8, 1500, 1000
+SLOW_PARTS, SLOW_MUTATIONS, SLOW_CONTENTS = 8, 2000, 500
 """Of the slow suite: parts, and inputs of each kind in every part."""
 CODECS = ("cp437", "raw_unicode_escape", "unicode_escape", "latin-1")
 """What Python imports by itself to decode an archive's names and old kinds of text in a pickle."""
