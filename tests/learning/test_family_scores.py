@@ -44,9 +44,9 @@ def test_ppo_solves_cartpole_on_every_one_of_ten_seeds():
         ("Pendulum-v1", 100_000, -172.2),
     ],
 )
-def test_ppo_reaches_the_published_score_on_most_of_five(environment, most_steps, published):
+def test_ppo_reaches_the_published_score_on_most_of_three(environment, most_steps, published):
     """On Acrobot-v1 it takes minutes; benchmarks/scores.py has its figures."""
-    results = [learn("ppo", environment, seed) for seed in range(5)]
+    results = [learn("ppo", environment, seed) for seed in range(3)]
     assert max(finished.steps for finished, _ in results) <= most_steps
     assert statistics.median(score for _, score in results) >= published
 
