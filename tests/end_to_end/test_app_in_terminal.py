@@ -158,11 +158,9 @@ def test_a_run_is_repeated_with_its_edits_from_the_command_line(tmp_path):
         terminal.wait_for("paused")
         terminal.press("e")
         terminal.wait_for("Change the run that goes on", "total_steps · ")  # which has the focus
-        terminal.press(
-            DOWN + CLEAR + "0.001"
-        )  # in one piece, as a slow connection may hand it over
-        terminal.wait_for("• 1 changed")
-        terminal.press(ENTER)
+        terminal.press(DOWN)
+        terminal.wait_for("max_kl · ")
+        terminal.press(CLEAR + "0.001" + ENTER)  # in one piece, as slow connections bring it
         terminal.wait_until(lambda: "Change the run" not in terminal.text, "the form closed")
         terminal.wait_for("max_kl = 0.001")
         terminal.press(" ")

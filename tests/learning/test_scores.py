@@ -72,8 +72,8 @@ def test_seeds_reach_the_score(environment, seeds, most_steps, target):
 
 
 def test_the_goal_of_mountain_car_is_found_on_every_one_of_fifteen_seeds():
-    """A mean of so few is one outlier's: of 60 seeds the last five ended at -113 to -142."""
+    """A mean of so few is one outlier's: of 60 seeds the worst five ended at -113 to -142."""
     results = [learn("MountainCar-v0", seed) for seed in range(15)]
     assert max(steps for steps, _ in results) <= 100_000
-    assert min(score for _, score in results) > -200
+    assert min(score for _, score in results) >= -160
     assert statistics.median(score for _, score in results) >= -107.3

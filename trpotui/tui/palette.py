@@ -6,14 +6,13 @@ from collections.abc import Iterable
 from functools import partial
 from typing import Any, ClassVar
 
-from textual.app import SystemCommand
+from textual.app import App, SystemCommand
 from textual.binding import Binding, BindingType
 from textual.command import CommandPalette
 from textual.screen import Screen
 from textual.theme import ThemeProvider
 
 from trpotui.tui.actions import actions_of
-from trpotui.tui.keys_in_order import OrderlyApp
 from trpotui.tui.screens.latest_size import LatestSize
 
 OF_TEXTUAL = ("Theme", "Screenshot")
@@ -26,7 +25,7 @@ class Palette(LatestSize, CommandPalette):
     BINDINGS: ClassVar[list[BindingType]] = [Binding("ctrl+c", "app.quit", "quit", show=False)]
 
 
-class PaletteApp(OrderlyApp):
+class PaletteApp(App[int]):
     """An app whose palette lists what its bindings do."""
 
     def get_system_commands(self, screen: Screen[Any]) -> Iterable[SystemCommand]:

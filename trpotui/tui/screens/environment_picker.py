@@ -19,6 +19,7 @@ from textual.worker import get_current_worker
 
 from trpotui.tui.environment_list import Listed, find_unsupported, listed_environments
 from trpotui.tui.screens.dialog import Dialog
+from trpotui.tui.widgets.text_field import TextField
 
 if TYPE_CHECKING:
     from trpotui.tui.app import TrpotuiApp
@@ -66,7 +67,9 @@ class EnvironmentPicker(Dialog[str | None]):
         super().__init__()
         self._current = current
         self._listed: list[Listed] = []
-        self._search = Input(placeholder=f"search, or type any id (now {current})", compact=True)
+        self._search = TextField(
+            placeholder=f"search, or type any id (now {current})", compact=True
+        )
         self._list = OptionList(compact=True, markup=False)
         self._list.can_focus = False
         self._detail = Static("", id="environment-detail", markup=False)

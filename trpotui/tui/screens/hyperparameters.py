@@ -15,6 +15,7 @@ from trpotui.errors import RequestError
 from trpotui.tui.form import Form, text_of
 from trpotui.tui.screens.dialog import Dialog
 from trpotui.tui.widgets.fields import FieldRow
+from trpotui.tui.widgets.text_field import TextField
 
 if TYPE_CHECKING:
     from trpotui.tui.app import TrpotuiApp
@@ -47,7 +48,7 @@ class HyperparameterDialog(Dialog[dict[str, object] | None]):
         self._form: Form | None = None
         self._fields: list[FieldRow] = []
         self._search = search
-        self._filter = Input(placeholder="filter by name or meaning", compact=True, id="filter")
+        self._filter = TextField(placeholder="filter by name or meaning", compact=True, id="filter")
         self._count = Static("", id="changed-count", markup=False)
         self._loading = Static(LOADING, id="loading")
         self._rows = VerticalScroll(self._loading, id="rows", can_focus=False)

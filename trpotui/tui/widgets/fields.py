@@ -17,6 +17,7 @@ from textual.widgets import Input, Select, Static
 
 from trpotui.errors import RequestError
 from trpotui.tui.form import Form, choices, class_of, differs, meaning, parse, range_text, text_of
+from trpotui.tui.widgets.text_field import TextField
 
 
 class Choice(Select[str], inherit_bindings=False):
@@ -159,7 +160,7 @@ class FieldRow(Horizontal):
         self.text = text
         self.cls = class_of(form, field)
         options = choices(self.cls, field)
-        self.control: Choice | Input = Choice(options, text) if options else Input(text)
+        self.control: Choice | TextField = Choice(options, text) if options else TextField(text)
         self.control.compact = True
         self.control.add_class("form-control")
         self.problem = ""

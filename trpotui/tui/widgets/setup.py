@@ -18,6 +18,7 @@ from trpotui.tui.draft import NUMBERS, Draft
 from trpotui.tui.form import setup_form
 from trpotui.tui.messages import RunRequested, StopRequested
 from trpotui.tui.widgets.fields import Choice, FormRow, PickerField
+from trpotui.tui.widgets.text_field import TextField
 
 if TYPE_CHECKING:
     from trpotui.tui.app import TrpotuiApp
@@ -58,7 +59,7 @@ class SetupPane(Vertical):
         self._device = Choice(DEVICES, self.draft.device or DEVICES[0])
         self._preset = Choice((), self._defaults()["preset"])
         self._numbers = {
-            name: Input(getattr(self.draft, name), compact=True, id=name) for name in NUMBERS
+            name: TextField(getattr(self.draft, name), compact=True, id=name) for name in NUMBERS
         }
 
     def compose(self) -> ComposeResult:
