@@ -57,3 +57,18 @@ def test_help_waits_for_nothing_heavy(arguments):
         "assert code == 0"
     )
     assert not modules_after(code) & {"torch", "gymnasium", "numpy", "textual", "pygame"}
+
+
+@pytest.mark.parametrize("network", ["mlp", "gru"])
+@pytest.mark.parametrize("algorithm", ["trpo", "ppo"])
+def test_training_imports_nothing_of_torchs_compiler(network, algorithm):
+    """It is 800 modules, sympy among them, with which a run would begin seconds later."""
+    code = (
+        "import sys\nfrom trpotui.rl.trainer import train\n"
+        "from trpotui.run_request import RunRequest, make_config\n"
+        f"request = RunRequest(algorithm={algorithm!r}, total_steps=64, n_envs=2, "
+        f"settings={{'network': {network!r}, 'rollout_steps': 32, 'eval_every': 0}})\n"
+        "list(train(make_config(request)))\n"
+        "assert 'torch._dynamo' not in sys.modules\n"
+    )
+    assert "sympy" not in modules_after(code)

@@ -83,6 +83,31 @@ def combined(linear: Linearization, combinations: Tensor) -> Linearization | Non
     return None
 
 
+def traced(
+    function: Callable[..., Tensor], *at: Tensor
+) -> tuple[Tensor, Callable[[Tensor], tuple[Tensor, ...]]]:
+    """Outputs of a function, and what gives the gradients of sum(outputs * cotangents).
+
+    `torch.func.vjp` does the same, but its first product imports torch's compiler, and
+    `torch.autograd.grad` with cotangents of its own what that is made of (sympy): 800 modules that
+    nothing here needs, before a run gets under way.
+
+    Args:
+        function: of tensors, differentiable.
+        at: its arguments, each of which has a gradient of its shape.
+    """
+    leaves = [argument.detach().requires_grad_() for argument in at]
+    with torch.enable_grad():
+        outputs = function(*leaves)
+
+    def gradients(cotangents: Tensor) -> tuple[Tensor, ...]:
+        with torch.enable_grad():
+            total = (outputs * cotangents).sum()
+        return torch.autograd.grad(total, leaves, retain_graph=True, materialize_grads=True)
+
+    return outputs.detach(), gradients
+
+
 class FunctionLinearization:
     """Jacobian products of any network by automatic differentiation: the general path.
 
@@ -93,7 +118,7 @@ class FunctionLinearization:
     def __init__(self, function: Callable[[Tensor], Tensor], parameters: Tensor) -> None:
         self._function = function
         self._parameters = parameters
-        self.outputs, self._vjp = torch.func.vjp(function, parameters)[:2]
+        self.outputs, self._vjp = traced(function, parameters)
 
     def jvp(self, tangent: Tensor) -> Tensor:
         """Change of the outputs [B, K] per unit of a parameter vector [P]."""
@@ -104,7 +129,6 @@ class FunctionLinearization:
     def vjp(self, cotangents: Tensor) -> Tensor:
         """Gradient [P] of sum(outputs * cotangents), for cotangents [B, K]."""
         (gradient,) = self._vjp(cotangents)
-        assert isinstance(gradient, Tensor)
         return gradient
 
 
@@ -219,7 +243,7 @@ class UnrolledLinearization:
         self._valid = valid
         self._head = head
         self._at = parameters[unrolled.size :], unrolled.outputs[valid]
-        self.outputs, self._head_vjp = torch.func.vjp(head, *self._at)[:2]
+        self.outputs, self._head_vjp = traced(head, *self._at)
 
     def jvp(self, tangent: Tensor) -> Tensor:
         """Change of the outputs [B, K] per unit of a parameter vector [P]."""
