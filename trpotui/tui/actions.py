@@ -9,6 +9,7 @@ from typing import Any
 from textual.binding import Binding
 from textual.dom import DOMNode
 from textual.screen import Screen
+from textual.widgets import Input
 
 COMMON_ACTIONS = ("app.focus_next", "app.focus_previous", "screen.copy_text")
 """Of every Textual app; among our own they would be in the way."""
@@ -68,7 +69,7 @@ def _bindings(screen: Screen[Any]) -> Iterator[tuple[DOMNode, Binding]]:
     focused, app = screen.focused, screen.app
     taken: set[str] = set()
     for node in [screen, app] if focused is None else focused.ancestors_with_self:
-        if not type(node).__module__.startswith("textual."):
+        if not isinstance(node, Input) and not type(node).__module__.startswith("textual."):
             for key, binding in node._bindings:
                 enabled = app._check_action_state(binding.action, node) is not False
                 if enabled and key not in taken and binding.action not in COMMON_ACTIONS:
