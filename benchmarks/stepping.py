@@ -16,8 +16,6 @@ from trpotui.rl.environments import BatchedEnvironment
 
 WARM_UP = 0.1
 """Share of a measurement's time for which each form is stepped before the first one."""
-
-
 Measure = Callable[[str, int, argparse.Namespace], Row]
 """Of an environment, a number of copies, and the options."""
 

@@ -22,6 +22,7 @@ class OneField(App[None]):
     """A field in boxes, and what was submitted."""
 
     submitted: tuple[str, ...] = ()
+    last = ""
 
     def compose(self) -> ComposeResult:
         with Vertical(), Vertical(), Vertical():
@@ -33,8 +34,6 @@ class OneField(App[None]):
     def on_key(self, event: Key) -> None:
         """What the field leaves comes up to here."""
         self.last = event.key
-
-    last = ""
 
     @property
     def value(self) -> str:
